@@ -85,7 +85,9 @@ impl Bits {
 /// Packs eight bits; the first is the least significant.
 fn pack(eight: [bool; 8]) -> u8 {
     // The product has bit k × 8 of the first factor at bit 56 + k, and nothing carries into those bits.
-    let ones = u64::from_le_bytes(eight.map(u8::from));
+    let [a, b, c, d, e, f, g, h] = eight;
+    let ones =
+        u64::from_le_bytes([a.into(), b.into(), c.into(), d.into(), e.into(), f.into(), g.into(), h.into()]);
     ones.wrapping_mul(0x0102_0408_1020_4080).to_be_bytes()[0]
 }
 

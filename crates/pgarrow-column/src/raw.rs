@@ -3,59 +3,225 @@
 //! Everything else is safe code, and measured: a checked slice of constant size costs one comparison for each
 //! value, which the processor predicts.
 
-#![expect(unsafe_code, reason = "skips the second UTF-8 validation of a batch, see `utf8_array`")]
+#![expect(unsafe_code, reason = "skips the second UTF-8 validation of a batch, see `Values::into_text`")]
 
 use arrow_array::StringArray;
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
 use crate::error::{RowError, ValueError};
+use crate::spare::{Spare, capacity_bytes, make_room};
 
-/// A string array over `values`, cut at `offsets`, after one pass that proves it is UTF-8.
+/// Values of variable width under construction: their bytes, cut at offsets.
 ///
-/// `offsets` starts at 0, does not decrease and ends at `values.len()`: checked here.
-///
-/// # Errors
-///
-/// [`ValueError::Utf8`] with the first row that is not UTF-8.
-pub(crate) fn utf8_array(
+/// Rows are checked a chunk at a time, while their bytes are in the cache. Checked rows cannot be changed,
+/// only dropped: nobody outside of this module gets at their bytes and offsets.
+pub(crate) struct Values {
+    /// One more than the number of rows; starts at 0.
     offsets: Vec<i32>,
-    values: Vec<u8>,
-    nulls: Option<NullBuffer>,
-) -> Result<StringArray, RowError> {
-    check_utf8(&offsets, &values)?;
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    // SAFETY: `check_utf8` proved that `values` is UTF-8 and that no offset lies inside a character,
-    //   and that offsets are within `values`; `OffsetBuffer::new` panics unless they do not decrease.
-    //   A null buffer of another length than the offsets would be a bug of the column; it is checked
-    //   in debug builds by the constructor.
-    // GAIN: the checked constructor validates with the standard library's scalar code: on text that
-    //   is not ASCII that pass costs more than the decoding. See the workload `mixed` in benches/.
-    Ok(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(values), nulls) })
+    /// Longer than the values: room for a chunk, zeroed once. The values end at the last offset.
+    bytes: Vec<u8>,
+    /// The first rows are UTF-8, each by itself. Their offsets do not decrease and are within the bytes.
+    n_checked: usize,
+    /// A check has failed since the last row was checked. It is repeated at the end, for the error.
+    is_refused: bool,
 }
 
-/// Proves that every value is UTF-8: the whole buffer is, and no value starts inside a character.
-fn check_utf8(offsets: &[i32], values: &[u8]) -> Result<(), RowError> {
-    if offsets.last().copied().and_then(|end| usize::try_from(end).ok()) != Some(values.len()) {
-        return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+/// Where the next values go.
+pub(crate) struct Room<'a> {
+    /// The bytes behind the last value.
+    pub(crate) bytes: &'a mut [u8],
+    /// The ends of the new values: to be filled, counting from `before`.
+    pub(crate) ends: &'a mut [i32],
+    /// Bytes of the values so far.
+    pub(crate) before: usize,
+}
+
+impl Values {
+    /// No values, in these buffers. The bytes in them need not be zero: they are overwritten before they are
+    /// read.
+    pub(crate) fn in_buffers(mut offsets: Vec<i32>, bytes: Vec<u8>) -> Self {
+        offsets.clear();
+        offsets.push(0);
+        Self { offsets, bytes, n_checked: 0, is_refused: false }
+    }
+
+    /// All of `bytes`, cut at `offsets`, of which the first is 0.
+    pub(crate) fn of(offsets: Vec<i32>, bytes: Vec<u8>) -> Self {
+        Self { offsets, bytes, n_checked: 0, is_refused: false }
+    }
+
+    /// How many there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Where they end; behind all checked rows, whatever the later offsets are.
+    pub(crate) fn end(&self) -> usize {
+        let end = self.offsets.last().max(self.offsets.get(self.n_checked));
+        end.and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
+    }
+
+    /// Bytes that values may take without [`grow_to`](Self::grow_to), those so far included.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is allocated for bytes.
+    pub(crate) fn has_no_buffer(&self) -> bool {
+        self.bytes.capacity() == 0
+    }
+
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        capacity_bytes(&self.offsets) + capacity_bytes(&self.bytes)
+    }
+
+    /// Bytes of Arrow data.
+    pub(crate) fn arrow_bytes(&self) -> usize {
+        self.end() + size_of_val(self.offsets.as_slice())
+    }
+
+    /// Makes room for `length` bytes in all. Zeroes more, if that is allocated anyway: once, not again for
+    /// every chunk.
+    #[cold]
+    pub(crate) fn grow_to(&mut self, length: usize, length_max: usize) {
+        let additional = length.saturating_sub(self.bytes.len());
+        make_room(&mut self.bytes, additional);
+        let zeroed = self.bytes.capacity().min(length.saturating_mul(2)).min(length_max).max(length);
+        if zeroed > self.bytes.len() {
+            self.bytes.resize(zeroed, 0);
+        }
+    }
+
+    /// The same for exactly `length` bytes.
+    pub(crate) fn grow_exactly_to(&mut self, length: usize) {
+        if length > self.bytes.len() {
+            self.reserve_exactly(length);
+            self.bytes.resize(length, 0);
+        }
+    }
+
+    /// Allocates for `length` bytes in all, and writes to none of them.
+    pub(crate) fn reserve_exactly(&mut self, length: usize) {
+        self.bytes.reserve_exact(length.saturating_sub(self.bytes.len()));
+    }
+
+    /// Allocates for an expected number of rows and bytes.
+    pub(crate) fn foresee(&mut self, offsets: (&mut Spare<i32>, usize), bytes: (&mut Spare<u8>, usize)) {
+        let ((spare_offsets, n_offsets), (spare_bytes, n_bytes)) = (offsets, bytes);
+        spare_bytes.foresee(&mut self.bytes, n_bytes);
+        spare_offsets.foresee(&mut self.offsets, n_offsets);
+    }
+
+    /// The bytes behind the last value.
+    pub(crate) fn free(&mut self) -> &mut [u8] {
+        let end = self.end();
+        self.bytes.get_mut(end..).unwrap_or_default()
+    }
+
+    /// Appends `n_rows` rows, which `fill` writes.
+    #[inline(always)]
+    pub(crate) fn append<R>(&mut self, n_rows: usize, fill: impl FnOnce(Room<'_>) -> R) -> R {
+        let (before, first) = (self.end(), self.offsets.len());
+        make_room(&mut self.offsets, n_rows);
+        self.offsets.resize(first + n_rows, 0);
+        let bytes = self.bytes.get_mut(before..).unwrap_or_default();
+        let ends = self.offsets.get_mut(first..).unwrap_or_default();
+        fill(Room { bytes, ends, before })
+    }
+
+    /// Drops all rows behind the first `rows`.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows.saturating_add(1));
+        self.n_checked = self.n_checked.min(rows);
+        self.is_refused = false;
+    }
+
+    /// Checks the rows that are not checked yet, while they are in the cache. What is wrong with them shows
+    /// at the end.
+    pub(crate) fn check_in_cache(&mut self) {
+        if !self.is_refused {
+            self.is_refused = self.check().is_err();
+        }
+    }
+
+    /// Whether all rows are known to be UTF-8.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.n_checked == self.rows()
+    }
+
+    fn check(&mut self) -> Result<(), RowError> {
+        let offsets = self.offsets.get(self.n_checked..).unwrap_or_default();
+        check_utf8(offsets, &self.bytes).map_err(|row| {
+            let cause = ValueError::Utf8;
+            RowError { row: self.n_checked + row, cause }
+        })?;
+        self.n_checked = self.rows();
+        Ok(())
+    }
+
+    /// Offsets, and the bytes up to the last of them.
+    pub(crate) fn into_parts(mut self) -> (Vec<i32>, Vec<u8>) {
+        self.bytes.truncate(self.end());
+        (self.offsets, self.bytes)
+    }
+
+    /// A string array, once every row is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::Utf8`] with the first row that is not UTF-8.
+    pub(crate) fn into_text(mut self, nulls: Option<NullBuffer>) -> Result<StringArray, RowError> {
+        self.check()?;
+        let n_rows = self.rows();
+        if nulls.as_ref().is_some_and(|nulls| nulls.len() != n_rows) {
+            return Err(RowError { row: 0, cause: ValueError::Length });
+        }
+        let (offsets, bytes) = self.into_parts();
+        // SAFETY: `check` has looked at all rows: there is a first offset, which is 0 (see there), and none
+        //   is smaller than the one before it.
+        // GAIN: that pass over the offsets of a whole batch, which are out of the cache by now.
+        let offsets = unsafe { OffsetBuffer::new_unchecked(ScalarBuffer::from(offsets)) };
+        // SAFETY: `check` proved of all rows that they are UTF-8, each by itself, and within the bytes. Since
+        //   a row was checked, its bytes and its offsets were not changed: `append` and `free` give out what
+        //   is behind the last row. There are as many nulls as rows.
+        // GAIN: the checked constructor validates with the standard library's scalar code: on text that
+        //   is not ASCII that pass costs more than the decoding. See the workload `mixed` in benches/.
+        Ok(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(bytes), nulls) })
+    }
+}
+
+/// Proves that every value is UTF-8: all of their bytes are, and no value starts inside a character. The
+/// offsets do not decrease and are within the bytes. Otherwise returns the row of the first that is not.
+fn check_utf8(offsets: &[i32], bytes: &[u8]) -> Result<(), usize> {
+    let ends = offsets.first().zip(offsets.last());
+    let ends = ends.and_then(|(a, b)| Some(usize::try_from(*a).ok()?..usize::try_from(*b).ok()?));
+    let values = ends.and_then(|ends| bytes.get(ends)).ok_or(0_usize)?;
+    let decreases = |pair: (&i32, &i32)| pair.0 > pair.1;
+    let pairs = offsets.iter().zip(offsets.get(1..).unwrap_or_default());
+    if pairs.fold(false, |any, pair| any | decreases(pair)) {
+        return Err(0);
     }
     if values.is_ascii() {
         return Ok(());
     }
     let starts_inside_character = |offset: &i32| {
-        let byte = usize::try_from(*offset).ok().and_then(|at| values.get(at));
+        let byte = usize::try_from(*offset).ok().and_then(|at| bytes.get(at));
         // 10xxxxxx continues a character.
         byte.is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000)
     };
-    if simdutf8::basic::from_utf8(values).is_ok() && !offsets.iter().any(starts_inside_character) {
+    // What is behind the last value may be anything.
+    let starts = offsets.split_last().map_or(&[][..], |(_, starts)| starts);
+    let starts = starts.iter().filter(|start| Some(*start) != offsets.last());
+    if simdutf8::basic::from_utf8(values).is_ok() && !starts.into_iter().any(starts_inside_character) {
         return Ok(());
     }
     // Some value is not UTF-8: find it, for the error.
     let row = offsets.windows(2).position(|ends| {
         let range = ends.first().zip(ends.last());
         let range = range.and_then(|(a, b)| Some(usize::try_from(*a).ok()?..usize::try_from(*b).ok()?));
-        range.and_then(|range| values.get(range)).is_none_or(|value| std::str::from_utf8(value).is_err())
+        range.and_then(|range| bytes.get(range)).is_none_or(|value| std::str::from_utf8(value).is_err())
     });
-    Err(RowError { row: row.unwrap_or(0), cause: ValueError::Utf8 })
+    Err(row.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -107,7 +273,7 @@ mod tests {
             }
             let nulls = NullBuffer::from(nulls[..offsets.len() - 1].to_vec());
             let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-            let ours = utf8_array(offsets.clone(), bytes.clone(), nulls.clone());
+            let ours = Values::of(offsets.clone(), bytes.clone()).into_text(nulls.clone());
             prop_assert_eq!(ours.ok(), twin(offsets, bytes, nulls));
         }
     }
@@ -119,7 +285,7 @@ mod tests {
             bytes.extend_from_slice(value);
             offsets.push(bytes.len() as i32);
         }
-        utf8_array(offsets, bytes, None)
+        Values::of(offsets, bytes).into_text(None)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pgarrow_types::{EncodingPolicy, StringForm, TypeOptions};
 
 use crate::effect::{Effect, Effects};
 use crate::error::{RowError, ValueError};
-use crate::raw;
+use crate::raw::Values;
 
 /// The form of strings or bytes.
 #[derive(Clone, Copy, Debug)]
@@ -66,19 +66,24 @@ impl Output {
         Self { form: options.strings, is_binary: true, replacement: None }
     }
 
-    /// The array of `values`, cut at `offsets`. Replaced values are counted.
+    /// Whether the values are text that must be UTF-8 as it is.
+    pub(crate) fn is_text(self) -> bool {
+        !self.is_binary
+    }
+
+    /// The array of `values`. Replaced values are counted.
     ///
     /// # Errors
     ///
     /// [`ValueError::Utf8`] with the first row that is not UTF-8.
     pub(crate) fn array(
         self,
-        offsets: Vec<i32>,
-        values: Vec<u8>,
+        values: Values,
         nulls: Option<NullBuffer>,
         effects: &mut Effects,
     ) -> Result<ArrayRef, RowError> {
         if self.is_binary {
+            let (offsets, values) = values.into_parts();
             let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
             let array = BinaryArray::new(offsets, Buffer::from_vec(values), nulls);
             return Ok(match self.form {
@@ -90,11 +95,11 @@ impl Output {
                 }
             });
         }
-        let (offsets, values) = match self.replacement {
-            Some(replacement) => replaced(replacement, offsets, values, effects)?,
-            None => (offsets, values),
+        let values = match self.replacement {
+            Some(replacement) if !values.is_checked() => replaced(replacement, values, effects)?,
+            _ => values,
         };
-        let array = raw::utf8_array(offsets, values, nulls)?;
+        let array = values.into_text(nulls)?;
         Ok(match self.form {
             StringForm::Utf8 => Arc::new(array),
             StringForm::View => Arc::new(StringViewArray::from(&array)),
@@ -113,12 +118,8 @@ fn large(offsets: &OffsetBuffer<i32>) -> OffsetBuffer<i64> {
 }
 
 /// The same, with replacements for values that are not UTF-8.
-fn replaced(
-    replacement: Replacement,
-    offsets: Vec<i32>,
-    values: Vec<u8>,
-    effects: &mut Effects,
-) -> Result<(Vec<i32>, Vec<u8>), RowError> {
+fn replaced(replacement: Replacement, values: Values, effects: &mut Effects) -> Result<Values, RowError> {
+    let (offsets, values) = values.into_parts();
     let value = |row: usize| {
         let ends = offsets.get(row).zip(offsets.get(row + 1))?;
         values.get(usize::try_from(*ends.0).ok()?..usize::try_from(*ends.1).ok()?)
@@ -126,7 +127,7 @@ fn replaced(
     let is_valid = |row| value(row).is_some_and(|value| simdutf8::basic::from_utf8(value).is_ok());
     let n_rows = offsets.len().saturating_sub(1);
     let Some(first) = (0..n_rows).find(|row| !is_valid(*row)) else {
-        return Ok((offsets, values));
+        return Ok(Values::of(offsets, values));
     };
     let mut new_offsets = offsets.get(..=first).unwrap_or_default().to_vec();
     let mut new_values = Vec::with_capacity(values.len() + values.len() / 8);
@@ -142,7 +143,7 @@ fn replaced(
         let end = i32::try_from(new_values.len());
         new_offsets.push(end.map_err(|_| RowError { row, cause: ValueError::BatchTooLarge })?);
     }
-    Ok((new_offsets, new_values))
+    Ok(Values::of(new_offsets, new_values))
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
         }));
         let nulls = NullBuffer::from(values.iter().map(|value| *value != b"NULL").collect::<Vec<_>>());
         let mut effects = Effects::default();
-        (output.array(offsets, values.concat(), Some(nulls), &mut effects), effects)
+        (output.array(Values::of(offsets, values.concat()), Some(nulls), &mut effects), effects)
     }
 
     #[test]

@@ -6,17 +6,19 @@
 //! (version 1) in `contrib/ltree/ltree_io.c`.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{BinaryType, Utf8Type};
 
-use crate::chunk::{Chunk, NULL, take_value};
+use crate::chunk::{CHUNK_ROWS, Chunk, NULL, take_value};
 use crate::column::Column;
 use crate::effect::Effects;
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
-use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
+use crate::raw::Values;
+use crate::spare::{BufferReuse, Spare, extrapolate};
 use crate::stored::{STORED_NULL, StoredChunk};
 use crate::strings::Output;
 
@@ -59,10 +61,7 @@ pub(crate) struct BytesColumn<F: BytesForm> {
     form: F,
     output: Output,
     effects: Effects,
-    /// One more than the number of rows; starts at 0.
-    offsets: Vec<i32>,
-    /// Longer than the values: room for a chunk, zeroed once. The values end at the last offset.
-    values: Vec<u8>,
+    values: Values,
     nulls: Nulls,
     /// The longest value of the last chunk; chooses the size of a copy.
     longest: u32,
@@ -76,19 +75,18 @@ pub(crate) struct BytesColumn<F: BytesForm> {
 
 impl<F: BytesForm> fmt::Debug for BytesColumn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BytesColumn({:?}, {} rows)", self.form, self.offsets.len().saturating_sub(1))
+        write!(f, "BytesColumn({:?}, {} rows)", self.form, self.values.rows())
     }
 }
 
 impl<F: BytesForm> BytesColumn<F> {
-    /// If the output is text, the values must be UTF-8; this is checked once per batch.
+    /// If the output is text, the values must be UTF-8: checked after each chunk, reported with the batch.
     pub(crate) fn new(form: F, output: Output) -> Self {
         Self {
             form,
             output,
             effects: Effects::default(),
-            offsets: vec![0],
-            values: Vec::new(),
+            values: Values::in_buffers(Vec::new(), Vec::new()),
             nulls: Nulls::new(),
             longest: 0,
             spare_offsets: Spare::new(0),
@@ -98,110 +96,116 @@ impl<F: BytesForm> BytesColumn<F> {
         }
     }
 
-    /// Where the values end.
-    fn end(&self) -> usize {
-        self.offsets.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
-    }
-
     fn begin_batch(&mut self) {
-        self.offsets = self.spare_offsets.take();
-        self.offsets.clear();
-        self.offsets.push(0);
-        // Its content is as good as zeros: it is overwritten before it is read.
-        self.values = self.spare_values.take();
+        self.values = Values::in_buffers(self.spare_offsets.take(), self.spare_values.take());
     }
 
-    /// Makes `values` at least this long.
-    #[cold]
-    fn grow(&mut self, length: usize) {
-        let additional = length.saturating_sub(self.values.len());
-        make_room(&mut self.values, additional);
-        // Zeroes all that is allocated, up to twice the need: once, not again for every chunk.
-        let length = self.values.capacity().min(length.saturating_mul(2)).min(END_MAX).max(length);
-        self.values.resize(length, 0);
+    /// Makes room for the values of a chunk.
+    #[inline(never)]
+    fn make_certain(&mut self, bytes: &[u8], cursors: &[u32]) -> Result<(), RowError> {
+        let room = self.values.end() + value_bytes(bytes, cursors) + SLACK;
+        if room > END_MAX {
+            return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+        }
+        if self.values.room_bytes() < room {
+            self.values.grow_to(room, END_MAX);
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
+        match self.longest {
+            0..=16 => self.copy_chunk::<16>(bytes, cursors),
+            17..=32 => self.copy_chunk::<32>(bytes, cursors),
+            _ => self.copy_chunk::<64>(bytes, cursors),
+        }
+    }
+
+    /// Notes the rows of a chunk.
+    fn end_chunk(&mut self, rows: usize, any_null: bool) {
+        self.nulls.append_chunk(rows, any_null);
+        if self.output.is_text() {
+            self.values.check_in_cache();
+        }
     }
 
     /// One loop over the chunk, copying `N` bytes of every value. Returns whether there was a NULL.
     fn copy_chunk<const N: usize>(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
-        let mut end = self.end();
-        let mut any_null = false;
-        let mut longest = 0;
         let valid = self.nulls.scratch();
-        let values = self.values.as_mut_slice();
-        let mut failed = None;
-        let rows = cursors.iter_mut().zip(valid).enumerate().map(|(row, (cursor, valid))| {
-            if let Some(length) = copy_quickly::<F, N>(bytes, *cursor, values, end) {
+        let (longest, any_null, failed) = self.values.append(cursors.len(), |room| {
+            let (mut end, mut longest, mut any_null) = (0_usize, 0, false);
+            let mut careful = Careful::<F> { failed: None, form: PhantomData };
+            let slots = room.ends.iter_mut().zip(valid);
+            for (row, (cursor, (slot, valid))) in cursors.iter_mut().zip(slots).enumerate() {
+                let quick = copy_quickly::<F, N>(bytes, *cursor, room.bytes, end);
+                let length = match quick {
+                    Some(length) => length,
+                    None => careful.copy(bytes, cursor, room.bytes, (end, row)),
+                };
                 // A NULL has length -1; as a text it is empty.
                 let is_null = length == NULL;
                 let length = if is_null { 0 } else { length };
-                let value_bytes = length.wrapping_sub(F::VERSION_BYTES * u32::from(!is_null));
+                let value_bytes = length - if is_null { 0 } else { F::VERSION_BYTES };
                 *cursor = cursor.wrapping_add(4).wrapping_add(length);
                 *valid = !is_null;
                 any_null |= is_null;
                 longest = longest.max(value_bytes);
                 end += value_bytes as usize;
-            } else if failed.is_none() {
-                match copy_carefully::<F>(bytes, cursor, values, end) {
-                    Ok(copied) => {
-                        *valid = copied.is_some();
-                        any_null |= copied.is_none();
-                        let length = copied.unwrap_or(0);
-                        end += length;
-                        longest = longest.max(u32::try_from(length).unwrap_or(u32::MAX));
-                    }
-                    Err(cause) => failed = Some(RowError { row, cause }),
-                }
+                // There was room up to here, and no room is larger than an i32.
+                *slot = i32::try_from(room.before + end).unwrap_or(i32::MAX);
             }
-            // `decode` has checked that there is room up to the end of the chunk, and `grow` that this fits
-            // an i32.
-            i32::try_from(end).unwrap_or(i32::MAX)
+            (longest, any_null, careful.failed)
         });
-        self.offsets.extend(rows);
         self.longest = longest;
         failed.map_or(Ok(any_null), Err)
     }
 }
 
 impl<F: BytesForm> BytesColumn<F> {
-    /// As `copy_chunk`, for stored values, whose lengths are known.
-    fn copy_stored<const N: usize>(&mut self, chunk: &StoredChunk<'_>) -> Result<(), RowError> {
-        let mut end = self.end();
-        let mut longest = 0;
-        let values = self.values.as_mut_slice();
-        let mut failed = None;
-        let places = chunk.starts.iter().zip(chunk.lengths).zip(self.nulls.scratch()).enumerate();
-        self.offsets.extend(places.map(|(row, ((start, length), valid))| {
-            *valid = *start != STORED_NULL;
-            let length = if *valid { *length } else { 0 };
-            let source = chunk.bytes.get(*start as usize..).and_then(<[u8]>::first_chunk::<N>);
-            let target = values.get_mut(end..).and_then(<[u8]>::first_chunk_mut::<N>);
-            match (source, target) {
-                (Some(source), Some(target)) if length as usize <= N => *target = *source,
-                _ if !*valid => {}
-                _ => {
-                    let cause = copy_stored_carefully(chunk.bytes, *start, length, values, end).err();
-                    failed = failed.or(cause.map(|cause| RowError { row, cause }));
+    /// As `copy_chunk`, for stored values, whose lengths are known: none is longer than `N`, unless
+    /// `MAY_BE_LONG`.
+    fn copy_stored<const N: usize, const MAY_BE_LONG: bool>(
+        &mut self,
+        chunk: &StoredChunk<'_>,
+    ) -> Result<(), RowError> {
+        let places = chunk.starts.iter().zip(chunk.lengths).enumerate();
+        let failed = self.values.append(chunk.rows(), |room| {
+            let (mut end, mut failed) = (0_usize, None);
+            for ((row, (start, length)), slot) in places.zip(room.ends) {
+                // The start of a NULL is outside of the bytes. Its length is 0.
+                let (at, n_bytes) = (*start as usize, *length as usize);
+                let source = chunk.bytes.get(at..at.wrapping_add(N));
+                let target = room.bytes.get_mut(end..end.wrapping_add(N));
+                let source = source.and_then(<[u8]>::first_chunk::<N>);
+                let target = target.and_then(<[u8]>::first_chunk_mut::<N>);
+                match (source, target) {
+                    (Some(source), Some(target)) if !MAY_BE_LONG || n_bytes <= N => *target = *source,
+                    _ if *start == STORED_NULL => {}
+                    _ => {
+                        let cause = copy_stored_carefully(chunk.bytes, at, n_bytes, room.bytes, end).err();
+                        failed = failed.or(cause.map(|cause| RowError { row, cause }));
+                    }
                 }
+                end += n_bytes;
+                // `decode_stored` has checked that there is room up to the end of the chunk, which fits an
+                // i32.
+                *slot = i32::try_from(room.before + end).unwrap_or(i32::MAX);
             }
-            end += length as usize;
-            longest = longest.max(length);
-            // `decode_stored` has checked that there is room up to the end of the chunk, which fits an i32.
-            i32::try_from(end).unwrap_or(i32::MAX)
-        }));
-        self.longest = longest;
+            failed
+        });
         failed.map_or(Ok(()), Err)
     }
 }
 
-#[cold]
+/// Copies a value that is long, or near the end of the bytes.
+#[inline(never)]
 fn copy_stored_carefully(
     bytes: &[u8],
-    start: u32,
-    length: u32,
+    start: usize,
+    length: usize,
     values: &mut [u8],
     end: usize,
 ) -> Result<(), ValueError> {
-    let (start, length) = (start as usize, length as usize);
     let value = bytes.get(start..start.saturating_add(length)).ok_or(ValueError::Length)?;
     let target = values.get_mut(end..end.saturating_add(length)).ok_or(ValueError::BatchTooLarge)?;
     target.copy_from_slice(value);
@@ -217,14 +221,17 @@ fn copy_quickly<F: BytesForm, const N: usize>(
     values: &mut [u8],
     end: usize,
 ) -> Option<u32> {
-    let (length, value) = bytes.get(cursor as usize..)?.split_first_chunk::<4>()?;
+    let at = cursor as usize;
+    // One comparison for the length and the value.
+    let framed = bytes.get(at..at.wrapping_add(4 + N + F::VERSION_BYTES as usize))?;
+    let (length, value) = framed.split_first_chunk::<4>()?;
     let length = u32::from_be_bytes(*length);
     let value = match F::VERSION_BYTES {
         0 => value,
         _ => value.split_first().filter(|(version, _)| **version == 1 || length == NULL)?.1,
     };
     let source = value.first_chunk::<N>()?;
-    let target = values.get_mut(end..)?.first_chunk_mut::<N>()?;
+    let target = values.get_mut(end..end.wrapping_add(N))?.first_chunk_mut::<N>()?;
     // -1 becomes 0, the smallest length.
     let is_short = length.wrapping_add(1) as usize <= N + 1 + F::VERSION_BYTES as usize;
     if !is_short || (F::VERSION_BYTES > 0 && length == 0) {
@@ -234,17 +241,44 @@ fn copy_quickly<F: BytesForm, const N: usize>(
     Some(length)
 }
 
-/// Copies a value that is long, NULL, or near the end of the bytes. Returns its length; `None` for NULL.
-#[cold]
+/// Copies values that are long, NULL, or near the end of the bytes. It is one struct, so that the quick loop
+/// keeps only a reference in a register.
+struct Careful<F> {
+    failed: Option<RowError>,
+    form: PhantomData<F>,
+}
+
+impl<F: BytesForm> Careful<F> {
+    /// Copies a value and returns its length on the wire; [`NULL`] for NULL, and from the first error on. The
+    /// caller moves the cursor by that length.
+    #[cold]
+    #[inline(never)]
+    fn copy(&mut self, bytes: &[u8], cursor: &mut u32, values: &mut [u8], (end, row): (usize, usize)) -> u32 {
+        let mut behind = *cursor;
+        let copied = match self.failed {
+            Some(_) => Ok(NULL),
+            None => copy_carefully::<F>(bytes, &mut behind, values, end),
+        };
+        let length = copied.unwrap_or_else(|cause| {
+            self.failed = Some(RowError { row, cause });
+            NULL
+        });
+        // The cursor of an absent value does not move.
+        *cursor = behind.wrapping_sub(4).wrapping_sub(if length == NULL { 0 } else { length });
+        length
+    }
+}
+
 fn copy_carefully<F: BytesForm>(
     bytes: &[u8],
     cursor: &mut u32,
     values: &mut [u8],
     end: usize,
-) -> Result<Option<usize>, ValueError> {
+) -> Result<u32, ValueError> {
     let Some(value) = take_value(bytes, cursor)? else {
-        return Ok(None);
+        return Ok(NULL);
     };
+    let length = u32::try_from(value.len()).map_err(|_| ValueError::Length)?;
     let value = if F::VERSION_BYTES == 0 {
         value
     } else {
@@ -253,9 +287,9 @@ fn copy_carefully<F: BytesForm>(
             _ => return Err(UNKNOWN_VERSION),
         }
     };
-    let target = values.get_mut(end..end + value.len()).ok_or(ValueError::BatchTooLarge)?;
+    let target = values.get_mut(end..end.saturating_add(value.len())).ok_or(ValueError::BatchTooLarge)?;
     target.copy_from_slice(value);
-    Ok(Some(value.len()))
+    Ok(length)
 }
 
 /// Bytes of the chunk's values of this column.
@@ -270,28 +304,36 @@ fn value_bytes(bytes: &[u8], cursors: &[u32]) -> usize {
 impl<F: BytesForm> Column for BytesColumn<F> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
-        let end = self.end();
-        if self.values.capacity() == 0 {
+        if self.values.has_no_buffer() {
             self.begin_batch();
         }
-        make_room(&mut self.offsets, cursors.len());
-        // A chunk has no more value bytes than bytes. While there is room for all of them, nothing is
-        // counted. Otherwise the bytes of this column are counted: most may belong to other columns.
-        if self.values.len() < end + bytes.len() + SLACK {
-            let room = end + value_bytes(bytes, cursors) + SLACK;
-            if room > END_MAX {
-                return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
+        let end = self.values.end();
+        // A chunk has no more value bytes than bytes. While there is room for all of them, nothing can fail.
+        // Most bytes belong to other columns, though. So if there is room for values like those of the last
+        // chunk, it is tried. Only if that fails, the bytes of this column are counted.
+        let is_certain = self.values.room_bytes() >= end + bytes.len() + SLACK;
+        let likely_bytes = cursors.len() * (self.longest as usize + 1);
+        if !is_certain && self.values.room_bytes() < end + likely_bytes + SLACK {
+            self.make_certain(bytes, cursors)?;
+        } else if !is_certain {
+            let mut tried = [0; CHUNK_ROWS];
+            let rows = self.values.rows();
+            if let Some(tried) = tried.get_mut(..cursors.len()) {
+                tried.copy_from_slice(cursors);
+                match self.copy(bytes, tried) {
+                    Err(RowError { cause: ValueError::BatchTooLarge, .. }) => {}
+                    copied => {
+                        cursors.copy_from_slice(tried);
+                        self.end_chunk(cursors.len(), copied?);
+                        return Ok(());
+                    }
+                }
             }
-            if self.values.len() < room {
-                self.grow(room);
-            }
+            self.values.truncate(rows);
+            self.make_certain(bytes, cursors)?;
         }
-        let any_null = match self.longest {
-            0..=16 => self.copy_chunk::<16>(bytes, cursors),
-            17..=32 => self.copy_chunk::<32>(bytes, cursors),
-            _ => self.copy_chunk::<64>(bytes, cursors),
-        }?;
-        self.nulls.append_chunk(cursors.len(), any_null);
+        let any_null = self.copy(bytes, cursors)?;
+        self.end_chunk(cursors.len(), any_null);
         Ok(())
     }
 
@@ -299,48 +341,51 @@ impl<F: BytesForm> Column for BytesColumn<F> {
         if F::VERSION_BYTES > 0 || chunk.lengths.len() != chunk.rows() {
             return Ok(false);
         }
-        if self.values.capacity() == 0 {
+        if self.values.has_no_buffer() {
             self.begin_batch();
         }
-        make_room(&mut self.offsets, chunk.rows());
         // The lengths of NULLs are included: they are 0.
         let value_bytes: usize = chunk.lengths.iter().map(|length| *length as usize).sum();
-        let room = self.end() + value_bytes + SLACK;
+        let longest = chunk.lengths.iter().fold(0, |longest: u32, length| longest.max(*length));
+        let room = self.values.end() + value_bytes + SLACK;
         if room > END_MAX {
             return Err(RowError { row: 0, cause: ValueError::BatchTooLarge });
         }
-        if self.values.len() < room {
-            self.grow(room);
+        if self.values.room_bytes() < room {
+            self.values.grow_to(room, END_MAX);
         }
-        match self.longest {
-            0..=16 => self.copy_stored::<16>(chunk),
-            17..=32 => self.copy_stored::<32>(chunk),
-            _ => self.copy_stored::<64>(chunk),
+        match longest {
+            0..=16 => self.copy_stored::<16, false>(chunk),
+            17..=32 => self.copy_stored::<32, false>(chunk),
+            33..=64 => self.copy_stored::<64, false>(chunk),
+            _ => self.copy_stored::<64, true>(chunk),
         }?;
-        self.nulls.append_chunk(chunk.rows(), chunk.has_nulls);
+        if chunk.has_nulls {
+            let valid = self.nulls.scratch().iter_mut().zip(chunk.starts);
+            valid.for_each(|(valid, start)| *valid = *start != STORED_NULL);
+        }
+        self.end_chunk(chunk.rows(), chunk.has_nulls);
         Ok(true)
     }
 
     fn truncate(&mut self, rows: usize) {
-        self.offsets.truncate(rows + 1);
+        self.values.truncate(rows);
         self.nulls.truncate(rows);
         self.large = None;
     }
 
     fn expect_rows(&mut self, rows: usize) {
-        let n_rows = self.offsets.len() - 1;
-        let value_bytes = extrapolate(self.end().saturating_sub(self.large_bytes), n_rows, rows);
-        self.spare_values.foresee(&mut self.values, value_bytes.min(END_MAX - SLACK) + SLACK);
-        self.spare_offsets.foresee(&mut self.offsets, rows + 1);
+        let small_bytes = self.values.end().saturating_sub(self.large_bytes);
+        let value_bytes = extrapolate(small_bytes, self.values.rows(), rows).min(END_MAX - SLACK) + SLACK;
+        self.values.foresee((&mut self.spare_offsets, rows + 1), (&mut self.spare_values, value_bytes));
     }
 
     fn bytes(&self) -> usize {
-        self.end() + size_of_val(self.offsets.as_slice())
+        self.values.arrow_bytes()
     }
 
     fn allocated_bytes(&self) -> usize {
-        capacity_bytes(&self.values)
-            + capacity_bytes(&self.offsets)
+        self.values.allocated_bytes()
             + self.nulls.allocated_bytes()
             + self.spare_offsets.allocated_bytes()
             + self.spare_values.allocated_bytes()
@@ -367,56 +412,53 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     }
 
     fn begin_large(&mut self, length: usize) -> Result<Option<&mut [u8]>, ValueError> {
-        if self.values.capacity() == 0 {
+        if self.values.has_no_buffer() {
             self.begin_batch();
         }
-        let start = self.end() + self.large.unwrap_or(0);
+        let start = self.large.unwrap_or(0);
         let end = start.saturating_add(length);
-        if end > END_MAX - SLACK {
+        let end_of_all = self.values.end().saturating_add(end);
+        if end_of_all > END_MAX - SLACK {
             return Err(ValueError::BatchTooLarge);
         }
-        if self.values.len() < end {
-            self.values.reserve_exact(end - self.values.len());
-            self.values.resize(end, 0);
-        }
-        self.large = Some(end - self.end());
-        Ok(self.values.get_mut(start..end))
+        self.values.grow_exactly_to(end_of_all);
+        self.large = Some(end);
+        Ok(self.values.free().get_mut(start..end))
     }
 
     fn expect_large(&mut self, length: usize) {
-        let end = (self.end() + self.large.unwrap_or(0)).saturating_add(length);
+        let end = (self.values.end() + self.large.unwrap_or(0)).saturating_add(length);
         // A value that does not fit the batch is refused when its bytes arrive.
         if end <= END_MAX - SLACK {
-            self.values.reserve_exact(end.saturating_sub(self.values.len()));
+            self.values.reserve_exactly(end);
         }
     }
 
     fn end_large(&mut self) -> Result<(), ValueError> {
-        let start = self.end();
         let received = self.large.take().ok_or(ValueError::Malformed("no large value was begun"))?;
         let version_bytes = F::VERSION_BYTES as usize;
-        let mut end = start + received;
+        let mut value_bytes = received;
         if version_bytes > 0 {
-            if self.values.get(start) != Some(&1) || received == 0 {
+            let free = self.values.free();
+            if free.first() != Some(&1) || received == 0 {
                 return Err(UNKNOWN_VERSION);
             }
-            self.values.copy_within(start + version_bytes..end, start);
-            end -= version_bytes;
+            free.copy_within(version_bytes..received, 0);
+            value_bytes -= version_bytes;
         }
-        make_room(&mut self.offsets, 1);
-        self.offsets.push(i32::try_from(end).map_err(|_| ValueError::BatchTooLarge)?);
-        self.nulls.append_valid(1);
-        self.large_bytes += end - start;
+        let end = i32::try_from(self.values.end() + value_bytes).map_err(|_| ValueError::BatchTooLarge)?;
+        self.values.append(1, |room| room.ends.fill(end));
+        self.end_chunk(1, false);
+        self.large_bytes += value_bytes;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
-        self.spare_offsets.learn(self.offsets.len());
-        self.spare_values.learn(self.end().saturating_sub(std::mem::take(&mut self.large_bytes)) + SLACK);
+        self.spare_offsets.learn(self.values.rows() + 1);
+        let small_bytes = self.values.end().saturating_sub(std::mem::take(&mut self.large_bytes));
+        self.spare_values.learn(small_bytes + SLACK);
         self.large = None;
-        let mut values = std::mem::take(&mut self.values);
-        values.truncate(self.end());
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        self.output.array(offsets, values, self.nulls.finish(), &mut self.effects)
+        let values = std::mem::replace(&mut self.values, Values::in_buffers(Vec::new(), Vec::new()));
+        self.output.array(values, self.nulls.finish(), &mut self.effects)
     }
 }

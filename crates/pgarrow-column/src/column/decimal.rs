@@ -47,24 +47,41 @@ fn reconsider<N: Unscaled>(
 
 /// The quick way for values of at most four base-10000 digits that fit 64 bits.
 ///
-/// The digits are one 8-byte load. They are shifted so that the lowest base-10000 digit that the scale needs
-/// is last, and combined by two multiplications. The part of the last digit below the scale (always zeros) is
-/// removed by an exact division, which is a multiplication by the inverse modulo 2^64.
+/// The digits are one 8-byte load, combined by two multiplications. A third one does the rest: it appends the
+/// base-10000 digits that the scale needs and the value does not have, and divides by what the last of them
+/// has below the scale. Such a division is exact if the value fits the scale. So it is a multiplication by
+/// the inverse modulo 2^64, and a rotation for the twos; a remainder makes the result too large.
+///
+/// Source: Granlund and Montgomery, "Division by invariant integers using multiplication", section 9.
 #[derive(Clone, Copy, Debug)]
 struct Quick {
-    /// Base-10000 digits after the point: ⌈scale / 4⌉.
+    /// Base-10000 digits after the point, and one: ⌈scale / 4⌉ + 1.
     fraction_digits: i32,
     /// Decimal digits below the scale in the last of them: 0 to 3.
     below_scale: u32,
-    /// 5^-below_scale modulo 2^64.
-    inverse: u64,
+    /// By the number of appended digits n: 10000^n × 5^-below_scale modulo 2^64.
+    factors: [u64; 5],
     /// A quotient above it had a remainder, or more digits than the precision.
     quotient_max: u64,
 }
 
+/// Whether one of four base-10000 digits is above 9999: its lane gets the top bit here.
+#[inline(always)]
+fn has_wrong_digit(lanes: u64) -> bool {
+    (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0
+}
+
+/// Shifts by 16 × `lanes` bits, up to 64, in halves: a single shift by 64 is invalid.
+#[inline(always)]
+fn half_of(lanes: u32) -> u32 {
+    8 * lanes & 63
+}
+
+const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
+
 impl Quick {
     fn new(precision: u8, scale: u8) -> Self {
-        let fraction_digits = i32::from(scale.div_ceil(4));
+        let fraction_digits = i32::from(scale.div_ceil(4)) + 1;
         let below_scale = u32::from(scale).next_multiple_of(4) - u32::from(scale);
         let five_to = 5_u64.pow(below_scale);
         // Newton's iteration doubles the correct low bits: 5 × 5 = 25 ≡ 1 (mod 8) starts with 3.
@@ -72,8 +89,10 @@ impl Quick {
         for _ in 0..5 {
             inverse = inverse.wrapping_mul(2_u64.wrapping_sub(five_to.wrapping_mul(inverse)));
         }
+        let factors = [0, 1, 2, 3, 4].map(|n| 10_000_u64.pow(n).wrapping_mul(inverse));
         let limit = 10_u64.checked_pow(precision.into()).unwrap_or(u64::MAX);
-        Self { fraction_digits, below_scale, inverse, quotient_max: (u64::MAX / five_to).min(limit - 1) }
+        let quotient_max = (u64::MAX / 10_u64.pow(below_scale)).min(limit - 1).min(i64::MAX.unsigned_abs());
+        Self { fraction_digits, below_scale, factors, quotient_max }
     }
 
     /// Decodes a stored value in the short form: `n_header` and the first four digits (or the bytes behind
@@ -81,65 +100,64 @@ impl Quick {
     ///
     /// Source: `NumericShort` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
     #[inline(always)]
-    fn decode_stored(self, stored: &[u8; 10], length: u32) -> Option<i128> {
-        const EVEN_BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+    fn decode_stored(&self, stored: &[u8; 10], length: u32) -> Option<i128> {
         let [h0, h1, digits @ ..] = *stored;
-        let header = u16::from_le_bytes([h0, h1]);
+        let header = u32::from(u16::from_le_bytes([h0, h1]));
         // A signed number of seven bits.
-        let weight = i32::from(header & 0x3f) - i32::from(header & 0x40);
+        let weight = (header << 25).cast_signed() >> 25;
         let n_digits = length.wrapping_sub(2) / 2;
-        // Makes the first digit the highest, with its bytes swapped.
-        let digits = u64::from_be_bytes(digits);
-        let digits = (digits & EVEN_BYTES) << 8 | digits >> 8 & EVEN_BYTES;
-        if header & 0xc000 != 0x8000 || length & 1 != 0 || length < 2 {
+        let factor = self.factor(n_digits, weight)?;
+        // The first digit is the lowest. The last one becomes the highest, and nothing is behind it.
+        let half = half_of(4 - n_digits);
+        let lanes = u64::from_le_bytes(digits) << half << half;
+        if header & 0xc000 != 0x8000 || length & 1 != 0 || has_wrong_digit(lanes) {
             return None;
         }
-        let magnitude = self.combine(n_digits, weight, digits)?;
-        Some(if header & 0x2000 == 0 { magnitude } else { -magnitude })
+        let pairs = (lanes & LOW_LANES) * 10_000 + (lanes >> 16 & LOW_LANES);
+        let all = (pairs & 0xffff_ffff) * 100_000_000 + (pairs >> 32);
+        self.signed(all, factor, header & 0x2000 != 0)
     }
 
     /// `framed` is a value's length, header and first four digits (or the bytes behind the value).
     #[inline(always)]
-    fn decode(self, framed: &[u8; 20]) -> Option<(u32, i128)> {
-        let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, dscale, _, digits @ ..] = *framed;
+    fn decode(&self, framed: &[u8; 20]) -> Option<(u32, i128)> {
+        let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, d0, d1, digits @ ..] = *framed;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         let n_digits = u32::from(u16::from_be_bytes([n0, n1]));
         let weight = i32::from(i16::from_be_bytes([w0, w1]));
-        let sign = u16::from_be_bytes([s0, s1]);
-        if length != 8 + 2 * n_digits || sign & !0x4000 != 0 || dscale & 0xc0 != 0 {
-            return None;
-        }
-        let magnitude = self.combine(n_digits, weight, u64::from_be_bytes(digits))?;
-        Some((4 + length, if sign == 0 { magnitude } else { -magnitude }))
-    }
-
-    /// The value of `n_digits` digits, the first in the highest 16 bits of `digits`; the bits behind them are
-    /// ignored.
-    #[inline(always)]
-    fn combine(self, n_digits: u32, weight: i32, digits: u64) -> Option<i128> {
-        const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
-        // Base-10000 digits from the first one stored to the last one the scale needs.
-        let n_needed = weight + self.fraction_digits + 1;
-        let fits = n_digits <= 4 && (0..=4).contains(&n_needed) && n_digits <= n_needed.unsigned_abs();
-        if !fits {
-            return None;
-        }
-        // Shifts by up to 64 bits, in halves: a single shift by 64 is invalid.
-        let unused = 8 * (4 - n_digits);
-        let digits = digits >> unused >> unused << unused << unused;
-        let unneeded = 8 * (4 - n_needed.unsigned_abs());
-        let lanes = digits >> unneeded >> unneeded;
-        // A digit above 9999 sets a lane's top bit here.
-        if (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0 {
+        let sign_and_dscale = u32::from_be_bytes([s0, s1, d0, d1]);
+        let factor = self.factor(n_digits, weight)?;
+        // The first digit is the highest. The last one becomes the lowest, and nothing is behind it.
+        let half = half_of(4 - n_digits);
+        let lanes = u64::from_be_bytes(digits) >> half >> half;
+        if length != 8 + 2 * n_digits || sign_and_dscale & !0x4000_3fff != 0 || has_wrong_digit(lanes) {
             return None;
         }
         let pairs = (lanes & LOW_LANES) + (lanes >> 16 & LOW_LANES) * 10_000;
         let all = (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff);
-        let quotient = (all >> self.below_scale).wrapping_mul(self.inverse);
-        if all & ((1 << self.below_scale) - 1) != 0 || quotient > self.quotient_max {
+        Some((4 + length, self.signed(all, factor, sign_and_dscale & 0x4000_0000 != 0)?))
+    }
+
+    /// The factor for a value of `n_digits` digits. `None` if it or the scale needs more than four, or if it
+    /// has more than the scale needs.
+    #[inline(always)]
+    fn factor(&self, n_digits: u32, weight: i32) -> Option<u64> {
+        // Base-10000 digits from the first one stored to the last one the scale needs.
+        let n_needed = weight + self.fraction_digits;
+        let appended = n_needed.wrapping_sub_unsigned(n_digits).cast_unsigned();
+        let factor = self.factors.get(appended as usize)?;
+        (n_needed <= 4).then_some(*factor)
+    }
+
+    /// The value of the integer `all`.
+    #[inline(always)]
+    fn signed(&self, all: u64, factor: u64, is_negative: bool) -> Option<i128> {
+        let quotient = all.wrapping_mul(factor).rotate_right(self.below_scale);
+        if quotient > self.quotient_max {
             return None;
         }
-        Some(i128::from(quotient))
+        let magnitude = quotient.cast_signed();
+        Some(i128::from(if is_negative { -magnitude } else { magnitude }))
     }
 }
 
@@ -193,7 +211,7 @@ impl Decode for Decimal128 {
 
     fn decode(&mut self, bytes: &[u8], cursors: &mut [u32], rows: &mut Rows<i128>) -> Result<(), RowError> {
         let Rows { values, nulls, effects } = rows;
-        let (quick, before) = (self.quick, values.len());
+        let (quick, before) = (&self.quick, values.len());
         let Self { scale, limit, policies, .. } = *self;
         let mut careful = Careful { scale, limit, largest: limit - 1, policies, effects, before };
         let mut any_null = false;
@@ -237,17 +255,27 @@ impl Decode for Decimal128 {
     /// Only for values that the quick way can decode. The others are decoded from the form that COPY sends.
     fn decode_stored(&mut self, chunk: &StoredChunk<'_>, rows: &mut Rows<i128>) -> Result<bool, RowError> {
         let Rows { values, nulls, .. } = rows;
-        let (quick, before) = (self.quick, values.len());
+        let (quick, before) = (&self.quick, values.len());
         let mut is_left = chunk.lengths.len() != chunk.rows();
-        let places = chunk.starts.iter().zip(chunk.lengths).zip(nulls.scratch());
-        values.extend(places.map(|((start, length), valid)| {
-            *valid = *start != STORED_NULL;
-            let at = *start as usize;
-            let stored = chunk.bytes.get(at..at.wrapping_add(10)).and_then(|stored| stored.try_into().ok());
-            let value = stored.and_then(|stored| quick.decode_stored(stored, *length));
-            is_left |= value.is_none() && *valid;
-            value.unwrap_or_default()
-        }));
+        let stored = |start: u32| {
+            let at = start as usize;
+            chunk.bytes.get(at..at.wrapping_add(10)).and_then(|stored| stored.try_into().ok())
+        };
+        let places = chunk.starts.iter().zip(chunk.lengths);
+        if chunk.has_nulls {
+            values.extend(places.zip(nulls.scratch()).map(|((start, length), valid)| {
+                *valid = *start != STORED_NULL;
+                let value = stored(*start).and_then(|stored| quick.decode_stored(stored, *length));
+                is_left |= value.is_none() && *valid;
+                value.unwrap_or_default()
+            }));
+        } else {
+            values.extend(places.map(|(start, length)| {
+                let value = stored(*start).and_then(|stored| quick.decode_stored(stored, *length));
+                is_left |= value.is_none();
+                value.unwrap_or_default()
+            }));
+        }
         if is_left {
             values.truncate(before);
             return Ok(false);

@@ -9,6 +9,7 @@ use crate::column::Column;
 use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
+use crate::raw::Values;
 use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
 use crate::strings::Output;
 
@@ -141,6 +142,6 @@ impl<T: TextForm> Column for TextFormColumn<T> {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let text = std::mem::take(&mut self.text);
         self.effects.finish();
-        self.output.array(offsets, text, self.nulls.finish(), &mut self.finished)
+        self.output.array(Values::of(offsets, text), self.nulls.finish(), &mut self.finished)
     }
 }
