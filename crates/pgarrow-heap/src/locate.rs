@@ -7,7 +7,7 @@
 use pgarrow_column::{CHUNK_ROWS, STORED_NULL};
 use pgarrow_types::{HeapLayout, StoredAttribute};
 
-use crate::page::{Refusal, TUPLES_MAX, line_pointers, tuples};
+use crate::page::{Refusal, TUPLES_MAX, alike, line_pointers, tuples};
 
 /// The start of a value that is not in its tuple, since the tuple is older than the attribute.
 pub(crate) const MISSING: u32 = STORED_NULL - 1;
@@ -41,6 +41,8 @@ pub(crate) struct Tuples {
     /// number of tuples.
     bases: Vec<u32>,
     ends: Vec<u32>,
+    /// Where its NULL bitmap is; 0 if there is none.
+    bitmaps: Vec<u32>,
     others: Vec<Other>,
     /// Where each tuple's next value is searched.
     cursors: Vec<u32>,
@@ -53,8 +55,6 @@ pub(crate) struct Tuples {
 /// Rarely used facts of a tuple.
 #[derive(Clone, Copy, Debug, Default)]
 struct Other {
-    /// Where its NULL bitmap is; 0 if there is none.
-    bitmap: u32,
     attributes: u16,
     /// Its line pointer.
     number: u16,
@@ -80,6 +80,7 @@ impl Default for Tuples {
             n_tuples: 0,
             bases: vec![0; n_max],
             ends: vec![0; n_max],
+            bitmaps: vec![0; n_max],
             others: vec![Other::default(); n_max],
             cursors: vec![0; n_max],
             has_bitmaps: false,
@@ -106,7 +107,8 @@ impl Tuples {
 
     /// Bytes allocated.
     pub(crate) fn allocated_bytes(&self) -> usize {
-        4 * (self.bases.capacity() + self.ends.capacity() + self.cursors.capacity())
+        let places = [&self.bases, &self.ends, &self.bitmaps, &self.cursors];
+        4 * places.iter().map(|places| places.capacity()).sum::<usize>()
             + self.others.capacity() * size_of::<Other>()
     }
 
@@ -122,16 +124,32 @@ impl Tuples {
         if self.n_tuples > 0 && self.n_tuples + line_pointers(page) > CHUNK_ROWS {
             return Ok(false);
         }
+        let Self { bases, ends, bitmaps, others, .. } = self;
         let mut n_tuples = self.n_tuples;
+        let slots = (
+            bases.get_mut(n_tuples..).unwrap_or_default(),
+            ends.get_mut(n_tuples..).unwrap_or_default(),
+            bitmaps.get_mut(n_tuples..).unwrap_or_default(),
+        );
+        if let Some(alike) = alike(page, (at.block, start), layout.attributes.len(), slots) {
+            let all = others.iter_mut().skip(n_tuples).take(alike.tuples).zip(1..);
+            all.for_each(|(other, number)| *other = Other { attributes: alike.attributes, number });
+            self.n_tuples += alike.tuples;
+            self.has_bitmaps |= alike.has_bitmaps;
+            self.attributes_min = self.attributes_min.min(alike.attributes);
+            self.data_min = self.data_min.min(alike.data_min);
+            return Ok(true);
+        }
         let (mut any_bitmap, mut attributes_min, mut data_min) = (0, u16::MAX, u32::MAX);
         tuples(page, at.block, layout.attributes.len(), |tuple| {
-            let slots =
-                (self.bases.get_mut(n_tuples), self.ends.get_mut(n_tuples), self.others.get_mut(n_tuples));
-            let (Some(base), Some(end), Some(other)) = slots else { return };
+            let slots = (bases.get_mut(n_tuples), ends.get_mut(n_tuples));
+            let (Some(base), Some(end)) = slots else { return };
+            let slots = (bitmaps.get_mut(n_tuples), others.get_mut(n_tuples));
+            let (Some(bitmap), Some(other)) = slots else { return };
             (*base, *end) = (start + tuple.start, start + tuple.end);
             // A bitmap is never at the start of a page.
-            let bitmap = if tuple.bitmap > 0 { start + tuple.bitmap } else { 0 };
-            *other = Other { bitmap, attributes: tuple.attributes, number: tuple.number };
+            *bitmap = if tuple.bitmap > 0 { start + tuple.bitmap } else { 0 };
+            *other = Other { attributes: tuple.attributes, number: tuple.number };
             n_tuples += 1;
             any_bitmap |= tuple.bitmap;
             attributes_min = attributes_min.min(tuple.attributes);
@@ -158,6 +176,7 @@ impl Tuples {
             bytes,
             bases: self.bases.get(..self.n_tuples).unwrap_or_default(),
             ends: self.ends.get(..self.n_tuples).unwrap_or_default(),
+            bitmaps: self.bitmaps.get(..self.n_tuples).unwrap_or_default(),
             others: self.others.get(..self.n_tuples).unwrap_or_default(),
             cursors: self.cursors.get_mut(..self.n_tuples).unwrap_or_default(),
         };
@@ -192,6 +211,10 @@ impl Tuples {
             match (attribute.fixed(), is_everywhere && !self.has_bitmaps) {
                 (Some(length), true) => tuples.fixed(attribute, length, is_wanted, places)?,
                 (None, true) => tuples.varlena(attribute, places)?,
+                (Some(length), false) if is_everywhere => {
+                    tuples.nullable(index, attribute, length, places)?
+                }
+                (None, false) if is_everywhere => tuples.nullable_varlena(index, attribute, places)?,
                 (_, false) => tuples.careful(index, attribute, is_wanted, places)?,
             }
         }
@@ -204,6 +227,7 @@ struct Located<'a> {
     bytes: &'a [u8],
     bases: &'a [u32],
     ends: &'a [u32],
+    bitmaps: &'a [u32],
     others: &'a [Other],
     cursors: &'a mut [u32],
 }
@@ -261,7 +285,63 @@ impl Located<'_> {
         if is_over { Err(OVERRUN) } else { Ok(()) }
     }
 
-    /// An attribute that is NULL or missing in some tuples.
+    /// An attribute of fixed width that every tuple has and that may be NULL. Chooses without branches: what
+    /// is NULL can hardly be predicted.
+    fn nullable(
+        &mut self,
+        index: usize,
+        attribute: &WantedAttribute,
+        length: u32,
+        places: &mut Places,
+    ) -> Result<(), Refusal> {
+        places.starts.resize(self.bases.len(), 0);
+        let (mut is_over, mut any_null) = (false, false);
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends));
+        for (((cursor, (base, end)), bitmap), start) in tuples.zip(self.bitmaps).zip(&mut places.starts) {
+            let is_null = is_null(self.bytes, *bitmap, index);
+            let at = base + attribute.aligned(*cursor - base);
+            *start = if is_null { STORED_NULL } else { at };
+            *cursor = if is_null { *cursor } else { at + length };
+            is_over |= *cursor > *end;
+            any_null |= is_null;
+        }
+        places.has_nulls = any_null;
+        if is_over { Err(OVERRUN) } else { Ok(()) }
+    }
+
+    /// The same for variable width.
+    fn nullable_varlena(
+        &mut self,
+        index: usize,
+        attribute: &WantedAttribute,
+        places: &mut Places,
+    ) -> Result<(), Refusal> {
+        places.starts.resize(self.bases.len(), 0);
+        places.lengths.resize(self.bases.len(), 0);
+        let (mut is_over, mut any_null, mut flags) = (false, false, 0);
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends)).zip(self.bitmaps);
+        let found = places.starts.iter_mut().zip(places.lengths.iter_mut());
+        for (((cursor, (base, end)), bitmap), (start, length)) in tuples.zip(found) {
+            let is_null = is_null(self.bytes, *bitmap, index);
+            let header = self.bytes.get(*cursor as usize).copied().unwrap_or(0);
+            // A NULL takes no room: what is there belongs to the next value.
+            if is_null || (header & 1 == 1 && header != 1) {
+                let total = if is_null { 0 } else { u32::from(header >> 1) };
+                *start = if is_null { STORED_NULL } else { *cursor + 1 };
+                *length = total.saturating_sub(1);
+                *cursor += total;
+            } else {
+                (*start, *length) = long(self.bytes, *base, *end, cursor, attribute)?;
+                flags |= *length;
+            }
+            is_over |= *cursor > *end;
+            any_null |= is_null;
+        }
+        (places.has_nulls, places.is_special) = (any_null, flags & COMPRESSED != 0);
+        if is_over { Err(OVERRUN) } else { Ok(()) }
+    }
+
+    /// An attribute that is missing in some tuples, and may be NULL in others.
     fn careful(
         &mut self,
         index: usize,
@@ -270,13 +350,13 @@ impl Located<'_> {
         places: &mut Places,
     ) -> Result<(), Refusal> {
         let fixed = attribute.fixed();
-        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends)).zip(self.others);
-        for ((cursor, (base, end)), other) in tuples {
+        let tuples = self.cursors.iter_mut().zip(self.bases.iter().zip(self.ends));
+        for ((cursor, (base, end)), (other, bitmap)) in tuples.zip(self.others.iter().zip(self.bitmaps)) {
             let (start, length) = if usize::from(other.attributes) <= index {
                 places.is_special |= attribute.has_missing;
                 places.has_nulls |= !attribute.has_missing;
                 (if attribute.has_missing { MISSING } else { STORED_NULL }, 0)
-            } else if other.bitmap > 0 && is_null(self.bytes, other.bitmap, index) {
+            } else if is_null(self.bytes, *bitmap, index) {
                 places.has_nulls = true;
                 (STORED_NULL, 0)
             } else {
@@ -318,10 +398,11 @@ impl Places {
     }
 }
 
-/// Whether this bit of the NULL bitmap is not set.
+/// Whether there is a NULL bitmap, and its bit is not set.
+#[inline(always)]
 fn is_null(bytes: &[u8], bitmap: u32, index: usize) -> bool {
     let byte = bytes.get(bitmap as usize + index / 8).copied().unwrap_or(0);
-    byte >> (index % 8) & 1 == 0
+    (bitmap > 0) & (byte >> (index % 8) & 1 == 0)
 }
 
 fn one_varlena(
@@ -343,7 +424,7 @@ fn one_varlena(
 /// A varlena without the short header: where its bytes are, and their number.
 ///
 /// Source: `att_align_pointer` in `src/include/access/tupmacs.h`, `src/include/varatt.h`.
-#[cold]
+#[inline(never)]
 fn long(
     bytes: &[u8],
     base: u32,
