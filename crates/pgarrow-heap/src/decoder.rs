@@ -6,8 +6,9 @@ use pgarrow_decode::CopyDecoder;
 use pgarrow_types::HeapLayout;
 
 use crate::locate::{PageAt, Places, Tuples, Wanted};
-use crate::page::Refusal;
+use crate::page::{Refusal, is_unmarked};
 use crate::rows::{PageRows, Scratch};
+use crate::visibility::Snapshot;
 
 /// The reason for a page with a refused value.
 const VALUE: Refusal = Refusal::Unverified("a value that is not as PostgreSQL stores it, or is refused");
@@ -21,6 +22,8 @@ const VALUE: Refusal = Refusal::Unverified("a value that is not as PostgreSQL st
 #[derive(Debug)]
 pub struct PageDecoder {
     layout: Arc<HeapLayout>,
+    /// Judges rows of pages that are not all-visible.
+    snapshot: Option<Snapshot>,
     wanted: Wanted,
     tuples: Tuples,
     places: Vec<Places>,
@@ -38,6 +41,8 @@ pub struct PageDecoder {
 pub struct Decoded {
     /// Pages that are done.
     pub pages: usize,
+    /// Those of them that are not all-visible: their rows were judged one by one.
+    pub judged: usize,
     /// Why it stopped there.
     pub stop: PageStop,
 }
@@ -72,8 +77,19 @@ impl PageDecoder {
             ends: Vec::new(),
             n_taken: 0,
             next_number: 0,
+            snapshot: None,
             layout,
         }
+    }
+
+    /// With it, pages that are not all-visible are decoded, too: their rows that the snapshot has, as far as
+    /// that is certain.
+    ///
+    /// The pages must have been read while the snapshot was held, in a session whose transaction has written
+    /// nothing, by a primary server whose `old_snapshot_threshold` is -1.
+    #[must_use]
+    pub fn with_snapshot(self, snapshot: Option<Snapshot>) -> Self {
+        Self { snapshot, ..self }
     }
 
     /// Bytes of memory that it holds.
@@ -103,6 +119,21 @@ impl PageDecoder {
     /// After [`PageStop::BatchFull`] the caller must pass the pages that are not done again, and no others
     /// before them.
     pub fn decode(&mut self, bytes: &[u8], pages: &[PageAt], decoder: &mut CopyDecoder) -> Decoded {
+        let (done, stop) = self.decode_pages(bytes, pages, decoder);
+        let is_judged = |page: &&PageAt| bytes.get(page.start..).is_some_and(is_unmarked);
+        let judged = match self.snapshot {
+            Some(_) => pages.iter().take(done).filter(is_judged).count(),
+            None => 0,
+        };
+        Decoded { pages: done, judged, stop }
+    }
+
+    fn decode_pages(
+        &mut self,
+        bytes: &[u8],
+        pages: &[PageAt],
+        decoder: &mut CopyDecoder,
+    ) -> (usize, PageStop) {
         let mut done = 0;
         // Pages up to this one are decoded one by one.
         let mut one_by_one = 0;
@@ -110,7 +141,7 @@ impl PageDecoder {
             && !rest.is_empty()
         {
             if decoder.is_full() {
-                return Decoded { pages: done, stop: PageStop::BatchFull };
+                return (done, PageStop::BatchFull);
             }
             let n_max = if done < one_by_one { 1 } else { usize::MAX };
             let n_pages = match self.gather(bytes, rest, n_max) {
@@ -131,7 +162,7 @@ impl PageDecoder {
                 }
                 Taken::Full(n_rows) => {
                     done += self.pages_of(n_rows);
-                    return Decoded { pages: done, stop: PageStop::BatchFull };
+                    return (done, PageStop::BatchFull);
                 }
                 Taken::Refused(n_rows) => {
                     let n_done = self.pages_of(n_rows);
@@ -143,7 +174,7 @@ impl PageDecoder {
                 }
             }
         }
-        Decoded { pages: done, stop: PageStop::Done }
+        (done, PageStop::Done)
     }
 
     /// Finds the tuples of the first pages, up to a chunk. Returns the number of pages.
@@ -151,7 +182,7 @@ impl PageDecoder {
         self.tuples.clear();
         self.ends.clear();
         for page in pages.iter().take(n_max) {
-            match self.tuples.add(bytes, *page, &self.layout) {
+            match self.tuples.add(bytes, *page, &self.layout, self.snapshot.as_ref()) {
                 Ok(true) => self.ends.push(self.tuples.len()),
                 Err(why) if self.ends.is_empty() => return Err(why),
                 Ok(false) | Err(_) => break,
@@ -199,10 +230,10 @@ impl PageDecoder {
         n_pages
     }
 
-    fn refused(&mut self, pages: usize, why: Refusal) -> Decoded {
+    fn refused(&mut self, pages: usize, why: Refusal) -> (usize, PageStop) {
         let n_taken = std::mem::take(&mut self.n_taken);
         let from = if n_taken > 0 { self.next_number } else { 0 };
-        Decoded { pages, stop: PageStop::Refused { from, why } }
+        (pages, PageStop::Refused { from, why })
     }
 }
 

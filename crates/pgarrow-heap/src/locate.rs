@@ -8,6 +8,7 @@ use pgarrow_column::{CHUNK_ROWS, STORED_NULL};
 use pgarrow_types::{HeapLayout, StoredAttribute};
 
 use crate::page::{Refusal, TUPLES_MAX, alike, line_pointers, tuples};
+use crate::visibility::Snapshot;
 
 /// The start of a value that is not in its tuple, since the tuple is older than the attribute.
 pub(crate) const MISSING: u32 = STORED_NULL - 1;
@@ -113,7 +114,13 @@ impl Tuples {
     }
 
     /// Adds the tuples of a page. Returns false and adds nothing if the page might bring them beyond a chunk.
-    pub(crate) fn add(&mut self, bytes: &[u8], at: PageAt, layout: &HeapLayout) -> Result<bool, Refusal> {
+    pub(crate) fn add(
+        &mut self,
+        bytes: &[u8],
+        at: PageAt,
+        layout: &HeapLayout,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<bool, Refusal> {
         const TOO_FAR: Refusal = Refusal::Unverified("a page behind the bytes");
         let page = bytes.get(at.start..at.start.saturating_add(at.length)).ok_or(TOO_FAR)?;
         let start = u32::try_from(at.start).map_err(|_| TOO_FAR)?;
@@ -141,7 +148,7 @@ impl Tuples {
             return Ok(true);
         }
         let (mut any_bitmap, mut attributes_min, mut data_min) = (0, u16::MAX, u32::MAX);
-        tuples(page, at.block, layout.attributes.len(), |tuple| {
+        tuples(page, at.block, layout.attributes.len(), snapshot, |tuple| {
             let slots = (bases.get_mut(n_tuples), ends.get_mut(n_tuples));
             let (Some(base), Some(end)) = slots else { return };
             let slots = (bitmaps.get_mut(n_tuples), others.get_mut(n_tuples));

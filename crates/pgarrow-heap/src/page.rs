@@ -16,6 +16,8 @@
 
 use std::fmt;
 
+use crate::visibility::{self, Snapshot};
+
 /// Bytes of a page. Servers with another page size are not read by pages.
 pub const PAGE_BYTES: usize = 8192;
 
@@ -57,8 +59,10 @@ pub(crate) const TUPLES_MAX: usize =
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It is not all-visible: only the server knows which of its rows belong to the snapshot.
+    /// It is not all-visible, and there is no snapshot to judge its rows by.
     NotAllVisible,
+    /// It is not all-visible, and only the server knows whether the snapshot has one of its rows.
+    Undecided,
     /// A wanted value is stored out of line.
     OutOfLine,
     /// Something on the page does not fit this table. Holds what.
@@ -69,6 +73,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAllVisible => f.write_str("the page is not all-visible"),
+            Self::Undecided => f.write_str("only the server knows whether the snapshot has a row"),
             Self::OutOfLine => f.write_str("a value is stored out of line"),
             Self::Unverified(what) => f.write_str(what),
         }
@@ -96,9 +101,20 @@ pub(crate) fn line_pointers(page: &[u8]) -> usize {
     usize::from(lower).saturating_sub(PAGE_HEADER_BYTES) / LINE_POINTER_BYTES
 }
 
+/// Whether VACUUM has not marked the page, so that its rows have to be judged one by one. A page that was never
+/// used has none.
+pub(crate) fn is_unmarked(page: &[u8]) -> bool {
+    let header = page.first_chunk::<PAGE_HEADER_BYTES>();
+    header.is_some_and(|header| {
+        let [.., flags, _, _, _, u0, u1, _, _, _, _, _, _, _, _] = *header;
+        u16::from(flags) & ALL_VISIBLE == 0 && [u0, u1] != [0, 0]
+    })
+}
+
 /// Finds the tuples of a page, in the order of their line pointers: those that a sequential scan returns.
 ///
-/// `block` is the page's number, `attributes_max` the table's number of attributes.
+/// `block` is the page's number, `attributes_max` the table's number of attributes. With a `snapshot`, also a
+/// page that is not all-visible has tuples: those that the snapshot has.
 ///
 /// # Errors
 ///
@@ -107,6 +123,7 @@ pub(crate) fn tuples(
     page: &[u8],
     block: u32,
     attributes_max: usize,
+    snapshot: Option<&Snapshot>,
     mut found: impl FnMut(Tuple),
 ) -> Result<(), Refusal> {
     let header = page.first_chunk::<PAGE_HEADER_BYTES>();
@@ -120,9 +137,11 @@ pub(crate) fn tuples(
         // in a header alone do not prove that: the query may have sent only the header.
         return Ok(());
     }
-    if flags & ALL_VISIBLE == 0 {
-        return Err(Refusal::NotAllVisible);
-    }
+    let judge = match snapshot {
+        _ if flags & ALL_VISIBLE != 0 => None,
+        Some(snapshot) if page.len() == PAGE_BYTES => Some(snapshot),
+        _ => return Err(Refusal::NotAllVisible),
+    };
     let is_sound = page.len() == PAGE_BYTES
         && version == SIZE_AND_VERSION
         && usize::from(special) == PAGE_BYTES
@@ -132,6 +151,9 @@ pub(crate) fn tuples(
         && lower.is_multiple_of(LINE_POINTER_BYTES);
     if !is_sound {
         return Err(Refusal::Unverified("a page whose header is not one of a heap"));
+    }
+    if let Some(snapshot) = judge {
+        return visibility::tuples(page, block, attributes_max, (lower, upper), snapshot, found);
     }
     let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
     let (mut n_tuples, mut n_own) = (0, 0);

@@ -7,6 +7,8 @@
 //! piece  0: pages; otherwise the bytes are a COPY of pages, received in pieces of this many bytes
 //! ```
 //!
+//! Pages that are not all-visible are judged by snapshots whose xmin is in the first tuple of the first page.
+//!
 //! The tables are those of `seeds.sql`, which makes the seeds.
 
 use std::collections::BTreeMap;
@@ -16,7 +18,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{Field, Schema};
 use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder};
-use pgarrow_heap::{PAGE_BYTES, PageAt, PageDecoder, PageStop, PageStream};
+use pgarrow_heap::{PAGE_BYTES, PageAt, PageDecoder, PageStop, PageStream, Refusal, Snapshot};
 use pgarrow_types::{
     ArrayType, EnumType, HeapLayout, NumericType, PgType, StoredAttribute, StoredForm, TypeOptions, oid,
 };
@@ -35,9 +37,31 @@ pub(crate) fn check(data: &[u8]) {
     let tables = tables();
     let Some(table) = tables.get(usize::from(*table) % tables.len()) else { return };
     let pages = pages_of(bytes);
+    for snapshot in [None, Some(100), Some(0)].map(|before| before.and_then(|before| snapshot(bytes, before)))
+    {
+        check_pages(table, bytes, &pages, usize::from(*batch_rows).max(1), snapshot.as_ref());
+    }
+}
 
-    let together = decode(table, bytes, &pages, pages.len().max(1), 1 << 20);
-    let one_by_one = decode(table, bytes, &pages, 1, 1 << 20);
+/// A snapshot taken `before` transactions before the one that wrote the last tuple of the first page.
+fn snapshot(bytes: &[u8], before: u64) -> Option<Snapshot> {
+    let upper = bytes.get(14..16)?.try_into().ok().map(u16::from_le_bytes)?;
+    let xid = bytes.get(usize::from(upper)..)?.first_chunk::<4>()?;
+    let xmin = (1_u64 << 32) + u64::from(u32::from_le_bytes(*xid)).saturating_sub(before);
+    Snapshot::parse(&format!("{xmin}:{}:{}", xmin + 50, xmin + 3))
+}
+
+fn check_pages(
+    table: &Table,
+    bytes: &[u8],
+    pages: &[PageAt],
+    batch_rows: usize,
+    snapshot: Option<&Snapshot>,
+) {
+    let decode =
+        |pages: &[PageAt], n_pages, batch_rows| decode(table, bytes, pages, n_pages, batch_rows, snapshot);
+    let together = decode(pages, pages.len().max(1), 1 << 20);
+    let one_by_one = decode(pages, 1, 1 << 20);
     match (&together, &one_by_one) {
         (Some(together), Some(one_by_one)) => {
             assert_eq!(together.refused, one_by_one.refused, "alone and among others");
@@ -50,7 +74,7 @@ pub(crate) fn check(data: &[u8]) {
         (None, None) => {}
         _ => panic!("together: {}, one by one: {}", together.is_some(), one_by_one.is_some()),
     }
-    let small = decode(table, bytes, &pages, pages.len().max(1), usize::from(*batch_rows).max(1));
+    let small = decode(pages, pages.len().max(1), batch_rows);
     if let (Some(together), Some(small)) = (together, small) {
         // Rows of a refused page that belong to earlier batches are already out.
         let blocks = |read: &Read| read.refused.iter().map(|(block, _)| *block).collect::<Vec<_>>();
@@ -86,6 +110,7 @@ pub(crate) fn decode(
     pages: &[PageAt],
     n_pages: usize,
     batch_rows: usize,
+    snapshot: Option<&Snapshot>,
 ) -> Option<Read> {
     let options = TypeOptions::default();
     let fields = table.types.iter().map(|pg_type| Field::new("c", pg_type.data_type(&options), true));
@@ -93,7 +118,7 @@ pub(crate) fn decode(
     let columns = table.types.iter().map(|pg_type| make_column(pg_type, &options, 0)).collect();
     let limits = BatchLimits { rows: batch_rows, bytes: 1 << 30, exact: false };
     let mut batch = CopyDecoder::new(schema, columns, limits);
-    let mut decoder = PageDecoder::new(Arc::clone(&table.layout));
+    let mut decoder = PageDecoder::new(Arc::clone(&table.layout)).with_snapshot(snapshot.cloned());
     let mut read = Read { batches: Vec::new(), refused: Vec::new() };
     for pages in pages.chunks(n_pages) {
         let mut rest = pages;
@@ -104,7 +129,8 @@ pub(crate) fn decode(
             match decoded.stop {
                 PageStop::Done => assert!(rest.is_empty()),
                 PageStop::BatchFull => read.batches.extend(batch.flush().ok()?),
-                PageStop::Refused { from, .. } => {
+                PageStop::Refused { from, why } => {
+                    assert!(snapshot.is_some() || why != Refusal::Undecided, "judged without a snapshot");
                     let (page, others) = rest.split_first().expect("a page that is refused");
                     assert!(usize::from(from) <= TUPLES_MAX);
                     read.refused.push((page.block, from));

@@ -23,7 +23,7 @@ fn seeds_of_pages_are_read() {
         let seed = std::fs::read(path).expect("a seed");
         let ([table, ..], bytes) = seed.split_first_chunk::<3>().expect("a page");
         let tables = pages::tables();
-        let read = pages::decode(&tables[usize::from(*table)], bytes, &pages::pages_of(bytes), 9, 1000);
+        let read = pages::decode(&tables[usize::from(*table)], bytes, &pages::pages_of(bytes), 9, 1000, None);
         let read = read.expect("sound text");
         assert_eq!((pages::rows(&read.batches), read.refused), (n_rows, vec![]), "{name}");
     }

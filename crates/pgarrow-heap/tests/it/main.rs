@@ -5,6 +5,7 @@
 mod fuzz;
 mod pages;
 mod stored;
+mod visibility;
 
 use pages::{Page, Table, VISIBLE, attribute, number, short, text};
 use pgarrow_types::{PgType, StoredForm};

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder};
-use pgarrow_heap::{Decoded, PAGE_BYTES, PageAt, PageDecoder, PageStop};
+use pgarrow_heap::{Decoded, PAGE_BYTES, PageAt, PageDecoder, PageStop, Refusal, Snapshot};
 use pgarrow_types::{HeapLayout, PgType, StoredAttribute, StoredForm, TypeOptions};
 
 pub(crate) const ALL_VISIBLE: u16 = 4;
@@ -90,6 +90,7 @@ pub(crate) struct Table {
     pub(crate) layout: Arc<HeapLayout>,
     pub(crate) types: Vec<PgType>,
     pub(crate) limits: BatchLimits,
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 /// The result of decoding pages: all rows as text, the rows of each batch, and refused pages with the first
@@ -99,12 +100,17 @@ pub(crate) struct Read {
     pub(crate) rows: Vec<Vec<String>>,
     pub(crate) batches: Vec<usize>,
     pub(crate) refused: Vec<(u32, u16)>,
+    /// Why, for each of them.
+    pub(crate) why: Vec<Refusal>,
+    /// Pages whose rows were judged one by one.
+    pub(crate) judged: usize,
 }
 
 impl Table {
     pub(crate) fn new(attributes: Vec<StoredAttribute>, columns: Vec<(usize, PgType)>) -> Self {
         let (columns, types) = columns.into_iter().unzip();
-        Self { layout: Arc::new(HeapLayout { attributes, columns }), types, limits: BatchLimits::default() }
+        let layout = Arc::new(HeapLayout { attributes, columns });
+        Self { layout, types, limits: BatchLimits::default(), snapshot: None }
     }
 
     pub(crate) fn decoder(&self) -> CopyDecoder {
@@ -130,15 +136,17 @@ impl Table {
             bytes.extend(vec![0xee; gap]);
         }
         let mut decoder = self.decoder();
-        let mut pages = PageDecoder::new(Arc::clone(&self.layout));
+        let mut pages = PageDecoder::new(Arc::clone(&self.layout)).with_snapshot(self.snapshot.clone());
         let (mut read, mut done) = (Read::default(), 0);
         loop {
-            let Decoded { pages: n_done, stop } = pages.decode(&bytes, &places[done..], &mut decoder);
+            let Decoded { pages: n_done, judged, stop } = pages.decode(&bytes, &places[done..], &mut decoder);
             done += n_done;
+            read.judged += judged;
             match stop {
                 PageStop::Done => break,
                 PageStop::BatchFull => read.take(decoder.flush().ok()?),
-                PageStop::Refused { from, .. } => {
+                PageStop::Refused { from, why } => {
+                    read.why.push(why);
                     read.refused.push((places[done].block, from));
                     done += 1;
                 }
