@@ -86,12 +86,24 @@ impl PageAccess {
         }
     }
 
+    /// Whether the source also hands out pages that are not all-visible. The function does not: deleted rows and
+    /// those of transactions that were rolled back are on them, and nobody else than a superuser may see these.
+    pub fn has_unmarked(&self) -> bool {
+        matches!(self.source, PageSource::Inspect { .. })
+    }
+
     /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`,
-    /// with the whole page if it is all-visible, otherwise only its header.
-    pub fn select(&self, relation: &Relation, from: u64, to: u64) -> String {
+    /// with the whole page if it is all-visible or if `wants_unmarked`, otherwise only its header.
+    pub fn select(&self, relation: &Relation, from: u64, to: u64, wants_unmarked: bool) -> String {
         let page = self.page_sql(relation, "b.block");
         // A block number has 32 bits.
         let last = i128::from(to) - 1;
+        if wants_unmarked {
+            return format!(
+                "SELECT {page} FROM pg_catalog.generate_series(\
+                 {from}::pg_catalog.int8, ({last})::pg_catalog.int8) AS b(block)"
+            );
+        }
         // Without OFFSET, the page would be read once for each mention in the SELECT.
         format!(
             "SELECT CASE WHEN (pg_catalog.get_byte(p.page, {FLAGS_AT}) OPERATOR(pg_catalog.&) {ALL_VISIBLE}) \
@@ -336,6 +348,11 @@ mod tests {
         assert!(page.contains("(SELECT 16400::pg_catalog.oid::"), "{page}");
         let function = PageAccess { source: PageSource::Function };
         assert_eq!(function.page_sql(&relation, "b"), "pgarrow.heap_page(16400::pg_catalog.oid, b)");
-        assert!(function.select(&relation, 7, 9).contains("generate_series(7::pg_catalog.int8, (8)::"));
+        for wants_unmarked in [false, true] {
+            let select = function.select(&relation, 7, 9, wants_unmarked);
+            assert!(select.contains("generate_series(7::pg_catalog.int8, (8)::"), "{select}");
+            assert_eq!(select.contains("CASE"), !wants_unmarked, "{select}");
+        }
+        assert!(inspect.has_unmarked() && !function.has_unmarked());
     }
 }

@@ -96,10 +96,14 @@ fn by_pages(pages: Option<&PagesReport>, notes: &[Message], wants_pages: bool) -
 
 fn pages_line(pages: &PagesReport) -> String {
     let mut line = format!("pages: {} as they are stored", units::count(pages.read));
+    if pages.judged > 0 {
+        line.push_str(&format!(" ({} of them judged row by row)", units::count(pages.judged)));
+    }
     if pages.copied > 0 {
         let reasons = pages.reasons.iter().map(|(reason, pages)| {
             let reason = match reason.as_str() {
                 "not_all_visible" => "not all-visible",
+                "undecided" => "not all-visible and undecided",
                 "out_of_line" => "with values out of line",
                 "unverified" => "not verified",
                 "with_others" => "among those",

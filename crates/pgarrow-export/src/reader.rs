@@ -101,6 +101,8 @@ pub(crate) struct Reader<'a> {
     pages: Option<pages::PageReading>,
     /// and the memory that this takes.
     page_bytes: usize,
+    /// What its session sees, as `pg_current_snapshot()` says it.
+    snapshot: String,
     pub(crate) tally: Tally,
     /// Buffers of the decoders before this one: allocated, and reused.
     buffers_before: (u64, u64),
@@ -163,6 +165,7 @@ impl<'a> Reader<'a> {
             aside: SetAside::default(),
             pages: None,
             page_bytes: 0,
+            snapshot: String::new(),
             tally: Tally::default(),
             buffers_before: (0, 0),
             told: Told::default(),
@@ -188,7 +191,8 @@ impl<'a> Reader<'a> {
         outlet: &mut dyn Outlet,
     ) -> Result<u64> {
         let plan = self.plan(attempt.task)?;
-        let ReaderSession { session, opened, .. } = reader;
+        let ReaderSession { session, opened, facts, .. } = reader;
+        self.snapshot.clone_from(&facts.snapshot);
         self.shared.proof.before_slice(session, opened, plan.reads)?;
         // A failed attempt's counts are taken back.
         let Attempt { task, rows, rejected, wire_bytes, .. } = *attempt;

@@ -10,6 +10,9 @@
 //! So rows come in the order in which COPY of the same range sends them, and a slice that is read again
 //! begins with the same rows. A page is judged after it has arrived: a page that was all-visible during
 //! planning may not be so any more.
+//!
+//! A superuser also gets pages that are not all-visible, and their rows are judged by the snapshot. Where that
+//! is mostly in vain, only their headers are asked for.
 
 mod kept;
 mod reading;
@@ -31,7 +34,7 @@ use crate::reader::{Attempt, Reader, broken};
 use crate::slice::SliceRange;
 use kept::KeptPages;
 pub(crate) use reading::PageReading;
-use reading::{SPAN_MAX, WINDOW_MAX, WINDOW_MIN};
+use reading::{WINDOW_MAX, WINDOW_MIN};
 
 /// A reader that waits here for a lock waits for a session that waits for the keeper: no deadlock detection
 /// would see it.
@@ -64,8 +67,8 @@ impl Reader<'_> {
                 continue;
             };
             let mut reading = match self.pages.take() {
-                Some(reading) if reading.oid == relation.oid && reading.layout == *table.layout => reading,
-                _ => PageReading::new(relation, table, self.window_max()),
+                Some(reading) if reading.is_of(relation, table, &self.snapshot) => reading,
+                _ => PageReading::new(relation, table, self.window_max(), &self.snapshot),
             };
             if relation.kind == RelationKind::MaterializedView && reading.locked_by != session.backend_pid() {
                 // LOCK refuses materialized views. Reading a page locks the view only for that moment, so a
@@ -142,15 +145,15 @@ impl Heap<'_, '_> {
                 let end = block.saturating_add(reading.span).min(to);
                 self.copy((block, 0), end)?;
                 self.tally().copied_with_others += end - block;
-                reading.span = (2 * reading.span).min(SPAN_MAX);
-                reading.is_bad = false;
-                reading.window = WINDOW_MIN;
+                reading.skip(end - block);
                 block = end;
                 continue;
             }
             let end = block.saturating_add(reading.window).min(to);
+            let undecided_before = self.tally().copied_undecided;
             let n_copied = self.read_window(reading, block, end)?;
-            reading.learn(end - block, n_copied, window_max);
+            let n_undecided = self.tally().copied_undecided - undecided_before;
+            reading.learn(end - block, n_copied, n_undecided, window_max);
             block = end;
         }
         Ok(())
@@ -223,11 +226,12 @@ impl Heap<'_, '_> {
         to: u64,
         kept: &mut KeptPages,
     ) -> Result<Window> {
+        let judges = reading.judges();
         let PageReading { decoder: pages, statement, .. } = reading;
         let plan = self.plan;
         let block = |block: u64| u32::try_from(block).map_err(|_| broken(plan, "a heap of too many pages"));
         let mut found = PageStream::new(block(from)?, block(to)?);
-        let select = self.table.access.select(self.relation, from, to);
+        let select = self.table.access.select(self.relation, from, to, judges);
         let Self { reader, session, decoder, attempt, outlet, .. } = self;
         attempt.stream_bytes = 0;
         let (started, began) = (Moment::now(), Instant::now());
@@ -255,6 +259,7 @@ impl Heap<'_, '_> {
                     let decoded = pages.decode(bytes, rest, decoder);
                     reader.tally.phases.decode += started.elapsed().as_secs_f64();
                     reader.tally.pages.read += decoded.pages as u64;
+                    reader.tally.pages.judged += decoded.judged as u64;
                     n_done += decoded.pages;
                     match decoded.stop {
                         PageStop::Done => break,
@@ -327,6 +332,7 @@ impl Heap<'_, '_> {
                 let decoded = pages.decode(kept.bytes(), rest, self.decoder);
                 self.reader.tally.phases.decode += started.elapsed().as_secs_f64();
                 self.tally().read += decoded.pages as u64;
+                self.tally().judged += decoded.judged as u64;
                 n_done += decoded.pages;
                 match decoded.stop {
                     PageStop::Done => {}
@@ -352,6 +358,7 @@ impl Heap<'_, '_> {
         match why {
             None => pages.copied_with_others += 1,
             Some(Refusal::NotAllVisible) => pages.copied_not_visible += 1,
+            Some(Refusal::Undecided) => pages.copied_undecided += 1,
             Some(Refusal::OutOfLine) => pages.copied_out_of_line += 1,
             Some(_) => pages.copied_unverified += 1,
         }
