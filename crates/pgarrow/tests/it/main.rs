@@ -47,6 +47,7 @@ mod pages_faults;
 mod pages_history;
 mod pages_planning;
 mod pages_security;
+mod pages_unmarked;
 mod params;
 mod planning;
 mod pooler;

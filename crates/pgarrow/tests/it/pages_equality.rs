@@ -328,8 +328,8 @@ fn slices_as_tokens_while_rows_change() {
         let after = held.compare(&source, false).unwrap();
         assert_eq!(after.rows, 20_000, "the snapshot is held");
         assert!(
-            after.copied > 0 && after.pages < heaps.blocks + 5,
-            "changed pages are not read as such: {after:?}"
+            after.judged + after.copied > 0 && after.pages - after.judged < heaps.blocks,
+            "changed pages are not read as they are: {after:?}"
         );
         drop(held);
         wait_until_no_sessions(&database);

@@ -20,7 +20,7 @@ use history::History;
 /// The number of histories without `PGARROW_TEST_HISTORIES`.
 const HISTORIES: u64 = 24;
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     match env::var(name) {
         // The seed of other tests is any text.
         Ok(text) => text.parse().unwrap_or_else(|_| text.bytes().map(u64::from).sum()),

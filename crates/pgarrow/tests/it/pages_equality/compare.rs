@@ -87,6 +87,8 @@ pub(crate) struct Compared {
     pub(crate) rows: usize,
     /// Read as pages.
     pub(crate) pages: u64,
+    /// Those of them that VACUUM has not marked.
+    pub(crate) judged: u64,
     /// Pages that came by COPY instead.
     pub(crate) copied: u64,
     /// Why they came by COPY, in pages.
@@ -99,6 +101,7 @@ impl Compared {
     pub(crate) fn add(&mut self, other: Self) {
         self.rows += other.rows;
         self.pages += other.pages;
+        self.judged += other.judged;
         self.copied += other.copied;
         for (reason, pages) in other.reasons {
             *self.reasons.entry(reason).or_default() += pages;
@@ -230,7 +233,7 @@ fn compared(copy: &Taken, pages: &Taken, way: &Way) -> Result<Compared, String> 
     if let (Ok(copy), Ok(pages)) = (&copy.end, &pages.end) {
         same_effects(copy, pages)?;
         if let Some(read) = &pages.pages {
-            (compared.pages, compared.copied) = (read.read, read.copied);
+            (compared.pages, compared.judged, compared.copied) = (read.read, read.judged, read.copied);
             compared.reasons.clone_from(&read.reasons);
         }
         if copy.pages.as_ref().is_some_and(|pages| pages.read > 0) {
