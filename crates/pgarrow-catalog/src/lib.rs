@@ -69,7 +69,7 @@ pub use relation::{
     Relation, RelationKind, estimated_rows, not_readable, relation, relations, relations_of_schema, resolve,
     resolve_many,
 };
-pub use server::{ServerTraits, server_traits};
+pub use server::{ServerTraits, is_plain as is_plain_postgres, server_traits};
 pub use target::{Identity, TargetColumn, WriteAccess, target_columns, type_by_name, write_access};
 pub use types::{PARTS_MAX, TypeNote};
 pub use unique::{UniqueKey, unique_keys};

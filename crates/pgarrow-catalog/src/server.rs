@@ -57,7 +57,7 @@ pub fn server_traits(session: &mut Session) -> Result<ServerTraits, CatalogError
 /// Whether this is the `version()` of PostgreSQL itself:
 /// `PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc …, 64-bit`.
 /// Forks change the number, or add a name in parentheses or at the end.
-fn is_plain(version: &str) -> bool {
+pub fn is_plain(version: &str) -> bool {
     /// Packagers that change nothing in how rows are stored. EnterpriseDB's server keeps its tables in
     /// PostgreSQL's heap.
     const PACKAGERS: [&str; 9] = [

@@ -406,7 +406,8 @@ fn options(flags: &HowFlags) -> LoadOptions {
         .with_conversions(convert.unwrap_or_default())
         .with_types_from(types_from.unwrap_or_default())
         .with_identity(identity.unwrap_or_default())
-        .with_add_columns(flags.add_columns);
+        .with_add_columns(flags.add_columns)
+        .with_freeze(!flags.no_freeze);
     let options = flags.writers.into_iter().fold(options, LoadOptions::with_writers);
     on_conflict.into_iter().fold(options, LoadOptions::with_on_conflict)
 }

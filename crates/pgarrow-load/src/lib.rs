@@ -31,6 +31,7 @@ mod create;
 mod definition;
 mod end;
 mod exact;
+mod fresh;
 mod hidden;
 pub mod input;
 mod insert;

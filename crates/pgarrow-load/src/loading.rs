@@ -73,6 +73,8 @@ impl Loading {
             Place::Server { config, idle } => (connect(config, idle, &cancel)?, Owner::Load),
             Place::Connection(connection) => Owner::enter(connection, &mut options, &cancel)?,
         };
+        // The caller may have cursors. Those of a set have none, and each load its own savepoint.
+        options.no_freeze |= !owner.is_load() && !options.is_of_set;
         let connected = Instant::now();
         session.set_read_timeout(options.read_timeout);
         if options.has_writers() {

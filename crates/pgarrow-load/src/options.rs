@@ -134,6 +134,8 @@ pub struct LoadOptions {
     pub(crate) is_of_set: bool,
     /// The table is truncated already.
     pub(crate) is_emptied: bool,
+    /// No row is frozen.
+    pub(crate) no_freeze: bool,
     /// The types that a new table needs, and that may have to be made.
     pub(crate) types: Option<NeededTypes>,
     /// The primary key of a new table.
@@ -301,6 +303,21 @@ impl LoadOptions {
     /// loads in parts.
     pub fn with_primary_key(mut self, key: PrimaryKey) -> Self {
         self.primary_key = Some(key);
+        self
+    }
+
+    /// Freezes the rows of a table that the load makes or empties: `COPY … WITH (FREEZE)`. Default: true.
+    ///
+    /// Their pages are all-visible at once, as VACUUM leaves them: no later VACUUM writes them again, and an
+    /// export can read them as stored. After the commit, transactions with an older snapshot see the rows,
+    /// too, although they should not; with TRUNCATE alone, they would see an empty table.
+    ///
+    /// Only where PostgreSQL allows it, in versions that mark the pages (14 and later): one COPY straight
+    /// into a table, in the transaction that makes or empties it. So not by several writers, in parts after
+    /// the first, for rejected rows, partitioned tables, rows that go through a staging table, or in a
+    /// transaction of the caller. And not with BEFORE triggers for rows, with which no page is marked.
+    pub fn with_freeze(mut self, freeze: bool) -> Self {
+        self.no_freeze = !freeze;
         self
     }
 

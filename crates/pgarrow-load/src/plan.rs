@@ -220,7 +220,9 @@ pub(crate) fn plan(
     let encoders = sent.into_iter().map(|sent| (sent.index, sent.encoder)).collect();
     let encoder = RowEncoder::new(encoders)
         .map_err(|refusal| Error::new(ErrorKind::Options, format!("{}: {refusal}", target.shown)))?;
-    let copy = format!("COPY {copied}{list} FROM STDIN (FORMAT binary)");
+    // The staging table is not what anybody reads.
+    let freeze = if target.freezes && staging.is_none() { ", FREEZE" } else { "" };
+    let copy = format!("COPY {copied}{list} FROM STDIN (FORMAT binary{freeze})");
     Ok(LoadPlan {
         encoder,
         names,

@@ -12,6 +12,7 @@ use pgarrow_types::{ColumnType, Hint, Message, OpaqueColumns, PgColumn, message}
 
 use crate::choice::is_of_rejects;
 use crate::create::{add_columns, create};
+use crate::fresh::RowTraits;
 use crate::names::{Names, replaced};
 use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
 use crate::own_locks::{refuse_exclusive, refuse_to_replace, within_bounds};
@@ -38,6 +39,8 @@ pub(crate) struct TargetTable {
     pub(crate) is_made: bool,
     /// How rows reach it: never [`LoadMethod::Auto`].
     pub(crate) method: LoadMethod,
+    /// COPY can freeze its rows.
+    pub(crate) freezes: bool,
 }
 
 /// Finds or creates the table, and locks it: its columns cannot change until the transaction ends.
@@ -74,6 +77,7 @@ pub(crate) fn open(
         warnings,
         is_made: mode == LoadMode::Create,
         method,
+        freezes: false,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -172,6 +176,7 @@ fn look_again(
         warnings: Vec::new(),
         is_made: false,
         method,
+        freezes: false,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -212,8 +217,9 @@ impl TargetTable {
                 self.columns = target_columns(session, relation)?;
             }
         }
-        self.may_leave_out =
-            has_row_triggers(session, relation)? || options.on_conflict()? != OnConflict::Error;
+        let traits = RowTraits::of(session, relation)?;
+        self.may_leave_out = traits.has_triggers || options.on_conflict()? != OnConflict::Error;
+        self.freezes = options.freezes(session, relation, traits);
         if self.method == LoadMethod::Insert {
             // The table behind a view may have triggers.
             self.may_leave_out |= relation.kind == RelationKind::View || has_insert_rules(session, relation)?;
@@ -302,25 +308,6 @@ pub(crate) fn has_insert_rules(session: &mut Session, relation: &Relation) -> Re
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_rewrite r \
                  WHERE r.ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
                    AND r.ev_type OPERATOR(pg_catalog.=) '3'::pg_catalog.\"char\")";
-    let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
-    Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
-}
-
-/// Whether there are BEFORE or INSTEAD OF triggers for inserted rows: they may return NULL, which leaves the
-/// row out. Triggers of partitions count, too.
-///
-/// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`; `tgtype` as in
-/// `src/include/catalog/pg_trigger.h`: 1 for each row, 2 before, 4 on INSERT, 64 instead of.
-fn has_row_triggers(session: &mut Session, relation: &Relation) -> Result<bool> {
-    let sql = "WITH RECURSIVE tree(oid) AS ( \
-                 SELECT $1::pg_catalog.oid \
-                 UNION \
-                 SELECT i.inhrelid FROM tree t \
-                 JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
-               SELECT EXISTS (SELECT FROM tree t \
-                 JOIN pg_catalog.pg_trigger g ON g.tgrelid OPERATOR(pg_catalog.=) t.oid \
-                 WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 5) OPERATOR(pg_catalog.=) 5 \
-                   AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66) OPERATOR(pg_catalog.<>) 0)";
     let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
     Ok(rows.first().is_some_and(|row| row.text(0) == Some("t")))
 }

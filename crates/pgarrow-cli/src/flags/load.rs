@@ -242,6 +242,17 @@ pub(crate) struct HowFlags {
     /// Add columns that the data have and the table lacks. Default: they are an error
     #[arg(long, help_heading = "Target")]
     pub(crate) add_columns: bool,
+
+    /// Do not freeze the rows of a table that is made or emptied. Default: frozen where PostgreSQL allows it
+    ///
+    /// With --mode create, truncate and replace, one COPY WITH (FREEZE) leaves the pages as VACUUM would:
+    /// no VACUUM has to write them again, and an export can read them as stored. But transactions whose
+    /// snapshot is older than the load see its rows after the commit, which breaks the rules of MVCC.
+    /// Never frozen, with or without this option: partitioned tables, several --writers, --commit-every,
+    /// --reject, tables that are emptied together with others, rows that the server has to convert or
+    /// merge, and tables with BEFORE triggers for rows.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) no_freeze: bool,
 }
 
 impl IntoFlags {
@@ -301,6 +312,7 @@ impl HowFlags {
             ("--types-from", self.types_from.is_some()),
             ("--identity", self.identity.is_some()),
             ("--add-columns", self.add_columns),
+            ("--no-freeze", self.no_freeze),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }

@@ -8,6 +8,7 @@ mod create;
 mod every_type;
 mod exact;
 mod failures;
+mod fresh;
 mod in_transaction;
 mod insert;
 mod loading;

@@ -95,6 +95,7 @@ class HowOptions(TypedDict, total=False):
     types_from: Literal["metadata", "arrow"]
     identity: Literal["keep", "generate"]
     add_columns: bool
+    no_freeze: bool
     keep_going: bool
     key: str | Sequence[str]
 
@@ -321,6 +322,7 @@ KINDS: dict[str, _Kind | None] = {
     "metrics": _path,
     "mode": _text,
     "nan": _text,
+    "no_freeze": None,
     "numeric": _text,
     "on_conflict": _text,
     "only": None,
