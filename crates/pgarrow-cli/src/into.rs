@@ -407,7 +407,9 @@ fn options(flags: &HowFlags) -> LoadOptions {
         .with_types_from(types_from.unwrap_or_default())
         .with_identity(identity.unwrap_or_default())
         .with_add_columns(flags.add_columns)
-        .with_freeze(!flags.no_freeze);
+        .with_freeze(!flags.no_freeze)
+        .with_vacuum(flags.vacuum)
+        .with_analyze(!flags.no_analyze);
     let options = flags.writers.into_iter().fold(options, LoadOptions::with_writers);
     on_conflict.into_iter().fold(options, LoadOptions::with_on_conflict)
 }

@@ -206,6 +206,7 @@ fn doing(counts: Counts) -> Option<String> {
         LoadStage::Merging => Some(format!("{rows} sent; the server merges them into the table")),
         LoadStage::Replacing => Some(format!("{rows} sent; the new table takes the old one's place")),
         LoadStage::Committing => Some(format!("{rows} sent; the server commits them")),
+        LoadStage::Tending => Some(format!("{rows} committed; the server looks through the table")),
         _ => None,
     }
 }

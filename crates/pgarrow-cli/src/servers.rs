@@ -143,11 +143,13 @@ pub(crate) fn copy_tables(
         }
     })?;
     signals.be_loaded();
-    drop(watch);
-    failed.append(&mut report.failed);
-    report.failed = failed;
     let loaded = loaded.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut loads: Vec<LoadReport> = loaded.iter().filter_map(LoadedReport::take).collect();
+    let of_upkeep = set.tend(&mut loads);
+    drop(watch);
+    of_upkeep.iter().for_each(|warning| console.warn(words::message(warning)));
+    failed.append(&mut report.failed);
+    report.failed = failed;
     words::report(&mut report);
     loads.iter_mut().for_each(words::load_report);
     report.warnings.iter().for_each(|warning| console.warn(warning));

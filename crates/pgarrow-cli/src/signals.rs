@@ -235,7 +235,7 @@ impl Shared {
             return Failure::Check("it has left without a signal; please report it".to_owned());
         };
         match self.rows.load(Ordering::SeqCst) {
-            LOADING if self.stage() == Some(LoadStage::Committed) => {
+            LOADING if self.stage().is_some_and(LoadStage::is_committed) => {
                 Failure::Signal(signal, Some(COMMITTED.to_owned()))
             }
             // The answer may have come in this very moment.
@@ -285,7 +285,7 @@ pub(crate) type Loads = Arc<Mutex<Vec<Arc<LoadProgress>>>>;
 /// What is loaded of tables that are committed one by one.
 pub(crate) fn loaded_tables(loads: &Loads) -> String {
     let loads = loads.lock().unwrap_or_else(PoisonError::into_inner);
-    match loads.iter().filter(|load| load.stage() == LoadStage::Committed).count() {
+    match loads.iter().filter(|load| load.stage().is_committed()).count() {
         0 => "nothing was loaded".to_owned(),
         1 => "one table is loaded as a whole, and the others are as they were".to_owned(),
         n_loaded => format!("{n_loaded} tables are loaded as a whole, and the others are as they were"),

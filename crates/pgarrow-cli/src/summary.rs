@@ -232,6 +232,12 @@ pub(crate) fn load_lines(report: &LoadReport) -> Vec<String> {
         ));
     }
     lines.extend(writers(&report.writers));
+    if report.upkeep.seconds > SECONDS_TO_EXPLAIN {
+        lines.push(format!(
+            "{} after the commit, for VACUUM or ANALYZE",
+            units::seconds(report.upkeep.seconds)
+        ));
+    }
     lines
 }
 

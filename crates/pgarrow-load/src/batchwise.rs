@@ -415,16 +415,24 @@ impl Batchwise {
     }
 
     fn commit_all(&mut self) -> Result<()> {
-        if !self.is_complete() {
-            self.commit(true)?;
+        match self.is_complete() {
+            true => self.end(),
+            false => self.commit(true)?,
         }
-        self.end();
         Ok(())
     }
 
     /// Rows of the data that stay whatever happens.
     pub(crate) fn committed(&self) -> u64 {
         self.mark.as_ref().map_or(0, |mark| mark.rows)
+    }
+
+    /// The session, once everything is committed.
+    pub(crate) fn committed_session(&mut self) -> Option<&mut Session> {
+        match &mut self.state {
+            State::Idle(session) => Some(session),
+            State::Begun(_) | State::Copying(..) | State::Ended => None,
+        }
     }
 
     fn session(&mut self) -> Result<&mut Session> {

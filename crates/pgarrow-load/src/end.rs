@@ -24,6 +24,7 @@ use crate::plan::{LoadPlan, STAGING};
 use crate::progress::{LoadProgress, LoadStage};
 use crate::report::{LoadPhases, LoadReport};
 use crate::transaction::with_outcome;
+use crate::upkeep::UpkeepReport;
 use crate::writers::Senders;
 
 /// What is needed to end a load.
@@ -121,16 +122,25 @@ impl End {
                 return Err(self.explain(error));
             }
         };
-        self.owner.leave(session, self.attached.take());
+        let (attached, after) = (self.attached.take(), self.after());
         let tally = self.take_tally();
         let phases =
             LoadPhases { send: copied.send.as_secs_f64(), blocked: copied.blocked.as_secs_f64(), ..phases };
-        Ok(self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings))
+        let mut report = self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings);
+        after.tend(&mut session, &shared.plan, &mut report);
+        after.owner.leave(session, attached);
+        Ok(report)
     }
 
     /// The same for a load that ends its transactions itself.
-    pub(crate) fn finish(self, mut load: Batchwise, plan: &LoadPlan, target: String) -> Result<LoadReport> {
+    pub(crate) fn finish(
+        mut self,
+        mut load: Batchwise,
+        plan: &LoadPlan,
+        target: String,
+    ) -> Result<LoadReport> {
         load.finish().map_err(|error| self.explain(error))?;
+        let (_attached, after) = (self.attached.take(), self.after());
         let mut warnings = plan.warnings.clone();
         warnings.extend(left_out(plan, load.tally.rows, load.loaded).map(Message::from));
         let phases = LoadPhases {
@@ -140,9 +150,18 @@ impl End {
             commit: load.commit.as_secs_f64(),
             ..self.phases
         };
-        let report = self.report(plan, target, load.loaded, &load.tally, phases, warnings);
+        let mut report = self.report(plan, target, load.loaded, &load.tally, phases, warnings);
+        if let Some(session) = load.committed_session() {
+            after.tend(session, plan, &mut report);
+        }
         let rows_rejected = load.sieve.as_ref().map_or(0, |sieve| sieve.rejected);
         Ok(LoadReport { rows_before: load.skipped, rows_rejected, ..report })
+    }
+
+    /// What is needed once everything else is over.
+    pub(crate) fn after(&self) -> After {
+        let (cancel, progress) = (self.cancel.clone(), Arc::clone(&self.progress));
+        After { owner: self.owner.clone(), cancel, progress }
     }
 
     pub(crate) fn report(
@@ -203,7 +222,9 @@ impl End {
             bytes_per_batch: per_batch(tally.bytes, tally.times.count()),
             writers: Vec::new(),
             columns: plan.columns.clone(),
+            upkeep: UpkeepReport::default(),
             warnings,
+            to_do: None,
         }
     }
 
@@ -257,6 +278,28 @@ impl End {
             ..self.phases
         };
         Ok((rows, phases, warnings))
+    }
+}
+
+/// What is needed after the commit.
+#[derive(Debug)]
+pub(crate) struct After {
+    pub(crate) owner: Owner,
+    cancel: Cancel,
+    progress: Arc<LoadProgress>,
+}
+
+impl After {
+    /// VACUUM and ANALYZE, or a note of what is left to whoever commits.
+    pub(crate) fn tend(&self, session: &mut Session, plan: &LoadPlan, report: &mut LoadReport) {
+        let Some(upkeep) = &plan.upkeep else { return };
+        if self.owner.is_load() {
+            report.add_upkeep(upkeep.run(session, report.rows, &self.cancel, &self.progress));
+        } else if upkeep.is_of_set() {
+            report.to_do = Some(upkeep.clone());
+        } else {
+            report.warnings.extend(upkeep.left_to_caller());
+        }
     }
 }
 

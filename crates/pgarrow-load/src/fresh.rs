@@ -14,7 +14,7 @@
 
 use pgarrow_catalog::{Relation, RelationKind, is_plain_postgres};
 use pgarrow_protocol::Session;
-use pgarrow_session::{Error, Result};
+use pgarrow_session::{Error, Pooled, Result};
 
 use crate::options::{LoadMode, LoadOptions};
 
@@ -27,8 +27,12 @@ pub(crate) struct RowTraits {
     /// There are BEFORE or INSTEAD OF triggers for inserted rows: they may return NULL, which leaves the row
     /// out. Triggers of partitions count, too.
     pub(crate) has_triggers: bool,
-    /// PostgreSQL itself stores the rows, in its heap.
+    /// The rows are stored in PostgreSQL's heap.
     is_heap: bool,
+    /// The server is PostgreSQL itself.
+    pub(crate) is_plain: bool,
+    /// A pooler is in between.
+    pub(crate) is_pooled: bool,
 }
 
 impl RowTraits {
@@ -50,11 +54,17 @@ impl RowTraits {
                      JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam \
                      WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
                        AND m.amname OPERATOR(pg_catalog.=) 'heap'), \
-                   pg_catalog.version()";
+                   pg_catalog.version(), pg_catalog.pg_backend_pid()";
         let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
         let is = |index| rows.first().is_some_and(|row| row.text(index) == Some("t"));
-        let version = rows.first().and_then(|row| row.text(2));
-        Ok(Self { has_triggers: is(0), is_heap: is(1) && version.is_some_and(is_plain_postgres) })
+        let text = |index| rows.first().and_then(|row| row.text(index));
+        let pid = text(3).and_then(|pid| pid.parse().ok());
+        Ok(Self {
+            has_triggers: is(0),
+            is_heap: is(1),
+            is_plain: text(2).is_some_and(is_plain_postgres),
+            is_pooled: Pooled::of(session, pid).is_pooled(),
+        })
     }
 }
 
@@ -72,6 +82,7 @@ impl LoadOptions {
             && !self.no_freeze
             && relation.kind == RelationKind::Table
             && traits.is_heap
+            && traits.is_plain
             && !traits.has_triggers
             && session.server_version_num() >= OLDEST
     }

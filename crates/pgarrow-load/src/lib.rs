@@ -56,6 +56,7 @@ mod staged_form;
 mod target;
 mod transaction;
 mod trouble;
+mod upkeep;
 mod writers;
 
 pub use definition::{Ask, NeededTypes, PrimaryKey};
@@ -69,3 +70,4 @@ pub use progress::{LoadProgress, LoadStage};
 pub use report::{BatchTimes, LoadColumnReport, LoadPhases, LoadReport, WriterReport};
 pub use set::{LoadSet, LookedAt};
 pub use sink::{LoadSink, LoadedReport};
+pub use upkeep::UpkeepReport;

@@ -136,6 +136,10 @@ pub struct LoadOptions {
     pub(crate) is_emptied: bool,
     /// No row is frozen.
     pub(crate) no_freeze: bool,
+    /// VACUUM runs after the commit.
+    pub(crate) vacuum: bool,
+    /// ANALYZE never runs after the commit.
+    pub(crate) no_analyze: bool,
     /// The types that a new table needs, and that may have to be made.
     pub(crate) types: Option<NeededTypes>,
     /// The primary key of a new table.
@@ -318,6 +322,29 @@ impl LoadOptions {
     /// transaction of the caller. And not with BEFORE triggers for rows, with which no page is marked.
     pub fn with_freeze(mut self, freeze: bool) -> Self {
         self.no_freeze = !freeze;
+        self
+    }
+
+    /// Runs VACUUM on the table after the commit. Default: false.
+    ///
+    /// For rows that the load could not [freeze](Self::with_freeze): it marks their pages as all-visible. A
+    /// failure is a warning of the report, since the rows are committed: the server skips a table that is not
+    /// the role's own, for example. It waits for locks as long as the [options](Self::with_lock_timeout) say,
+    /// and otherwise for 10 s. In a transaction of the caller it does not run, and a warning says so.
+    pub fn with_vacuum(mut self, vacuum: bool) -> Self {
+        self.vacuum = vacuum;
+        self
+    }
+
+    /// Runs ANALYZE on the table after the commit, where its rows are new to the planner. Default: true.
+    ///
+    /// That is after a load that makes, empties or replaces the table; and after another one of more rows
+    /// than autovacuum's threshold for the table (`autovacuum_analyze_threshold` and
+    /// `autovacuum_analyze_scale_factor`, which the table may have of its own), unless the table has
+    /// `autovacuum_enabled = false`. Failures and locks are as for [`with_vacuum`](Self::with_vacuum). Not
+    /// for views, foreign tables, temporary tables, and in a transaction of the caller.
+    pub fn with_analyze(mut self, analyze: bool) -> Self {
+        self.no_analyze = !analyze;
         self
     }
 

@@ -23,6 +23,7 @@ use crate::report::LoadColumnReport;
 use crate::staged_form::{StagedForm, as_text};
 use crate::target::TargetTable;
 use crate::trouble::{self, Trouble, Why};
+use crate::upkeep::Upkeep;
 
 /// A planned load: everything that is decided before the first byte is sent.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct LoadPlan {
     pub(crate) tables: Names,
     pub(crate) columns: Vec<LoadColumnReport>,
     pub(crate) warnings: Vec<Message>,
+    /// What is done after the commit.
+    pub(crate) upkeep: Option<Upkeep>,
 }
 
 impl LoadPlan {
@@ -234,6 +237,7 @@ pub(crate) fn plan(
         tables: target.names.clone(),
         columns,
         warnings,
+        upkeep: target.upkeep.clone(),
     })
 }
 

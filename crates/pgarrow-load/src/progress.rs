@@ -30,6 +30,18 @@ pub enum LoadStage {
     Committing,
     /// Everything is committed. Not in a transaction of the caller.
     Committed,
+    /// Everything is committed, and VACUUM or ANALYZE runs.
+    Tending,
+}
+
+impl LoadStage {
+    /// Whether everything is committed.
+    pub fn is_committed(self) -> bool {
+        match self {
+            Self::Committed | Self::Tending => true,
+            Self::Sending | Self::Merging | Self::Replacing | Self::Committing => false,
+        }
+    }
 }
 
 impl LoadProgress {
@@ -67,6 +79,7 @@ impl LoadProgress {
             2 => LoadStage::Replacing,
             3 => LoadStage::Committing,
             4 => LoadStage::Committed,
+            5 => LoadStage::Tending,
             _ => LoadStage::Sending,
         }
     }
@@ -99,6 +112,7 @@ impl LoadProgress {
             LoadStage::Replacing => 2,
             LoadStage::Committing => 3,
             LoadStage::Committed => 4,
+            LoadStage::Tending => 5,
         };
         self.stage.store(stage, Ordering::Relaxed);
     }

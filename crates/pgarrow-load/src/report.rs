@@ -7,6 +7,7 @@ use pgarrow_types::Message;
 use serde::Serialize;
 
 use crate::options::{LoadMethod, LoadMode};
+use crate::upkeep::{Tended, Upkeep, UpkeepReport};
 
 /// The result of a load. Serialises to the JSON that `pgarrow load --report` writes.
 #[derive(Clone, Debug, Serialize)]
@@ -60,8 +61,22 @@ pub struct LoadReport {
     pub writers: Vec<WriterReport>,
     /// How each column was made.
     pub columns: Vec<LoadColumnReport>,
+    /// What was done to the table after the commit.
+    pub upkeep: UpkeepReport,
     /// Warnings for the user.
     pub warnings: Vec<Message>,
+    /// What is to be done after the commit of a transaction that others commit.
+    #[serde(skip)]
+    pub(crate) to_do: Option<Upkeep>,
+}
+
+impl LoadReport {
+    /// Adds what came of VACUUM and ANALYZE. Returns the warnings that it added.
+    pub(crate) fn add_upkeep(&mut self, tended: Tended) -> Vec<Message> {
+        self.upkeep = tended.report;
+        self.warnings.extend(tended.warnings.iter().cloned());
+        tended.warnings
+    }
 }
 
 /// Seconds that a load spent in each phase, summed over all threads. Sending overlaps with encoding.

@@ -19,6 +19,7 @@ use crate::load::{Load, Place};
 use crate::options::{LoadMode, LoadOptions};
 use crate::own_locks::{is_of_here, refuse_exclusive};
 use crate::progress::{LoadProgress, LoadStage};
+use crate::report::LoadReport;
 use crate::set::order::{ForeignKey, order};
 use crate::target;
 use crate::transaction::{begin, server_error};
@@ -222,7 +223,7 @@ impl LoadSet {
     ///
     /// Errors of the server, such as a deferred constraint: nothing was loaded then.
     /// [`ErrorKind::OutcomeUnknown`] if the connection is lost meanwhile.
-    pub fn commit(self) -> Result<()> {
+    pub fn commit(&self) -> Result<()> {
         if !self.is_together {
             return Ok(());
         }
@@ -241,6 +242,36 @@ impl LoadSet {
                 Err(error.advice("nothing was loaded"))
             }
         }
+    }
+
+    /// After the commit: VACUUM and ANALYZE, as the options say, of the tables that were loaded together.
+    /// Those that were committed by themselves have had it. What came of it is added to the reports.
+    ///
+    /// Returns the warnings that were added: no failure undoes what is committed.
+    pub fn tend(&self, reports: &mut [LoadReport]) -> Vec<Message> {
+        let mut warnings = Vec::new();
+        let to_do = |report: &mut LoadReport| report.to_do.take();
+        match Lent::of(&self.connection) {
+            Ok((lent, mut session)) => {
+                let attached = self.cancel.attach(&session);
+                for report in reports {
+                    if let Some(upkeep) = to_do(report) {
+                        let tended = upkeep.run(&mut session, report.rows, &self.cancel, &self.progress);
+                        warnings.extend(report.add_upkeep(tended));
+                    }
+                }
+                drop(attached);
+                lent.give_back(session);
+            }
+            Err(error) => {
+                for report in reports {
+                    if let Some(upkeep) = to_do(report) {
+                        warnings.extend(report.add_upkeep(upkeep.not_begun(&error)));
+                    }
+                }
+            }
+        }
+        warnings
     }
 
     /// Runs work in the connection's session.

@@ -18,6 +18,7 @@ use crate::options::{LoadMethod, LoadMode, LoadOptions, OnConflict};
 use crate::own_locks::{refuse_exclusive, refuse_to_replace, within_bounds};
 use crate::replace::Replacement;
 use crate::transaction::{server_error, server_error_after, with_outcome};
+use crate::upkeep::Upkeep;
 
 /// A table ready to load, in the session's transaction.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct TargetTable {
     pub(crate) method: LoadMethod,
     /// COPY can freeze its rows.
     pub(crate) freezes: bool,
+    /// What is done after the commit.
+    pub(crate) upkeep: Option<Upkeep>,
 }
 
 /// Finds or creates the table, and locks it: its columns cannot change until the transaction ends.
@@ -78,6 +81,7 @@ pub(crate) fn open(
         is_made: mode == LoadMode::Create,
         method,
         freezes: false,
+        upkeep: None,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -177,6 +181,7 @@ fn look_again(
         is_made: false,
         method,
         freezes: false,
+        upkeep: None,
     };
     target.with_columns(session, name, schema, options)
 }
@@ -220,6 +225,8 @@ impl TargetTable {
         let traits = RowTraits::of(session, relation)?;
         self.may_leave_out = traits.has_triggers || options.on_conflict()? != OnConflict::Error;
         self.freezes = options.freezes(session, relation, traits);
+        let upkeep = Upkeep::of(named, &self.shown, options, traits.is_plain, traits.is_pooled);
+        self.upkeep = Some(upkeep);
         if self.method == LoadMethod::Insert {
             // The table behind a view may have triggers.
             self.may_leave_out |= relation.kind == RelationKind::View || has_insert_rules(session, relation)?;

@@ -253,6 +253,21 @@ pub(crate) struct HowFlags {
     /// merge, and tables with BEFORE triggers for rows.
     #[arg(long, help_heading = "Target")]
     pub(crate) no_freeze: bool,
+
+    /// Run VACUUM on the table after the commit
+    ///
+    /// For rows that are not frozen: it marks their pages all-visible, so that an export can read them as
+    /// stored. A failure is a warning, since the rows are committed. Without --lock-timeout, it waits 10
+    /// s for the table's lock.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) vacuum: bool,
+
+    /// Do not run ANALYZE after the commit. Default: it runs where the planner knows little of the new rows
+    ///
+    /// That is after --mode create, truncate and replace, and after other loads of more rows than
+    /// autovacuum's threshold for the table, unless autovacuum is off for it. A failure is a warning.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) no_analyze: bool,
 }
 
 impl IntoFlags {
@@ -313,6 +328,8 @@ impl HowFlags {
             ("--identity", self.identity.is_some()),
             ("--add-columns", self.add_columns),
             ("--no-freeze", self.no_freeze),
+            ("--vacuum", self.vacuum),
+            ("--no-analyze", self.no_analyze),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }

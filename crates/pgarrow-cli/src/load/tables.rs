@@ -126,7 +126,9 @@ pub(crate) fn load_tables(
     let Loader { set, loads, .. } = loader;
     set.commit().map_err(|error| explain(error.into(), &loads))?;
     signals.be_loaded();
+    let of_upkeep = set.tend(&mut reports);
     drop(watch);
+    of_upkeep.iter().for_each(|warning| console.warn(words::message(warning)));
     reports.iter_mut().for_each(words::load_report);
     tell_loads(&reports, keep_going, console);
     let report = LoadsReport {

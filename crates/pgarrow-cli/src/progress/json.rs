@@ -117,6 +117,7 @@ fn stage(stage: LoadStage) -> Option<&'static str> {
         LoadStage::Replacing => "replacing",
         LoadStage::Committing => "committing",
         LoadStage::Committed => "committed",
+        LoadStage::Tending => "tending",
         _ => return None,
     })
 }

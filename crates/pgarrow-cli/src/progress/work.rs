@@ -70,7 +70,7 @@ impl Work {
                     of_whole => of_whole,
                 };
                 let is_committed =
-                    |load: &Arc<LoadProgress>| whole.as_ref().unwrap_or(load).stage() == LoadStage::Committed;
+                    |load: &Arc<LoadProgress>| whole.as_ref().unwrap_or(load).stage().is_committed();
                 Counts {
                     rows: loads.iter().map(|load| load.rows()).sum(),
                     committed: loads.iter().filter(|load| is_committed(load)).map(|load| load.rows()).sum(),

@@ -39,6 +39,7 @@ mod signals;
 mod stores;
 mod support;
 mod types;
+mod upkeep;
 mod usage;
 mod verifies;
 mod verifies_elsewhere;

@@ -43,7 +43,7 @@ impl End {
             }
         };
         let commit = sum(|written| written.commit) + started.elapsed();
-        keeper.close();
+        let after = self.after();
         let mut warnings = shared.plan.warnings.clone();
         warnings.extend(left_out(&shared.plan, self.rows_sent(), rows).map(Message::from));
         let phases = LoadPhases {
@@ -54,7 +54,9 @@ impl End {
             ..self.phases
         };
         let tally = self.take_tally();
-        let report = self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings);
+        let mut report = self.report(&shared.plan, shared.target.clone(), rows, &tally, phases, warnings);
+        after.tend(&mut keeper.session, &shared.plan, &mut report);
+        keeper.close();
         Ok(LoadReport { writers: written.iter().map(Written::report).collect(), ..report })
     }
 

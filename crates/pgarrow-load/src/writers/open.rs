@@ -172,6 +172,7 @@ fn create(
     let hidden = RelationName { schema: Some(of_schema), name: name_beside(&name) };
     let mut target = target::open(session, &hidden, schema, &creating)?;
     target.shown = trial.shown;
+    target.upkeep = trial.upkeep.map(|upkeep| upkeep.of_relation(target.relation.oid));
     Ok((target, name))
 }
 

@@ -24,4 +24,5 @@ mod replace_whole;
 mod restart_keys;
 mod support;
 mod swaps;
+mod upkeep;
 mod writers;

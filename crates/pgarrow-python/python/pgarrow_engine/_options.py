@@ -96,6 +96,8 @@ class HowOptions(TypedDict, total=False):
     identity: Literal["keep", "generate"]
     add_columns: bool
     no_freeze: bool
+    vacuum: bool
+    no_analyze: bool
     keep_going: bool
     key: str | Sequence[str]
 
@@ -322,6 +324,7 @@ KINDS: dict[str, _Kind | None] = {
     "metrics": _path,
     "mode": _text,
     "nan": _text,
+    "no_analyze": None,
     "no_freeze": None,
     "numeric": _text,
     "on_conflict": _text,
@@ -365,6 +368,7 @@ KINDS: dict[str, _Kind | None] = {
     "trim": None,
     "types_from": _text,
     "unknown_types": _text,
+    "vacuum": None,
     "verify": None,
     "where": _text,
     "writers": _number,

@@ -249,6 +249,7 @@ fn export_items() -> Items {
 fn load_items() -> Items {
     items(&[
         "pgarrow-load/src/report.rs",
+        "pgarrow-load/src/upkeep.rs",
         "pgarrow-session/src/limit.rs",
         "pgarrow-session/src/server_report.rs",
         "pgarrow-load/src/options.rs",
