@@ -1,13 +1,13 @@
 //! A TCP proxy that is a faulty network: it forwards, counts, and then cuts, resets, freezes or slows down.
 //!
 //! ```text
-//! client ⇄ Proxy ⇄ server        one thread for each direction of each connection
+//! client ⇄ Proxy ⇄ server        one thread for each direction of each connection; two if it is a long line
 //! ```
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,9 @@ pub enum Fault {
     FreezeAfterServerBytes(u64),
     /// At most this many bytes a second from the server.
     Throttle(u64),
+    /// A long line: what is sent arrives this much later, in both directions. Up to 16 MiB are on their way.
+    /// Only the connection itself is there at once.
+    Delay(Duration),
 }
 
 /// A proxy in front of one server. Dropping it resets all its connections.
@@ -235,6 +238,12 @@ fn accept(listener: &TcpListener, server: SocketAddr, fault: impl Fn(usize) -> F
 /// How often a waiting thread looks whether it must stop.
 const TICK: Duration = Duration::from_millis(20);
 
+/// The most bytes that are moved at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The most pieces between the ends of a long line.
+const PIECES_ON_THE_WAY: usize = 256;
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Direction {
     FromServer,
@@ -251,25 +260,87 @@ struct Pump {
 
 impl Pump {
     fn run(self) {
-        if self.forward().is_err() {
+        let moved = match self.fault {
+            Fault::Delay(delay) => self.forward_late(delay),
+            _ => self.forward(),
+        };
+        if moved.is_err() {
             self.connection.reset();
         }
     }
 
+    /// The sockets and the count of this direction.
+    fn ends(&self) -> (&TcpStream, &TcpStream, &AtomicU64) {
+        let Connection { client, server, .. } = &*self.connection;
+        match self.direction {
+            Direction::FromServer => (server, client, &self.shared.from_server_bytes),
+            Direction::FromClient => (client, server, &self.shared.from_client_bytes),
+        }
+    }
+
+    /// Forwards until the end; each piece arrives `delay` after it was read.
+    fn forward_late(&self, delay: Duration) -> io::Result<()> {
+        let (mut from, ..) = self.ends();
+        let (line, arriving) = mpsc::sync_channel(PIECES_ON_THE_WAY);
+        thread::scope(|scope| {
+            let far_end = scope.spawn(move || self.arrive(&arriving));
+            let mut buffer = vec![0; PIECE_BYTES];
+            let sent = loop {
+                match from.read(&mut buffer) {
+                    Ok(0) if self.connection.is_resetting.load(Ordering::Acquire) => break Ok(()),
+                    Ok(n_read) => {
+                        // Trips are counted at the client's end of the line.
+                        if self.direction == Direction::FromClient {
+                            self.count_trip();
+                        }
+                        let piece = buffer.get(..n_read).unwrap_or_default().to_vec();
+                        // An empty piece is the end of the stream. No far end: its socket broke.
+                        if line.send((Instant::now() + delay, piece)).is_err() || n_read == 0 {
+                            break Ok(());
+                        }
+                    }
+                    Err(cause) if is_timeout(&cause) && self.must_stop() => break Ok(()),
+                    Err(cause) if is_timeout(&cause) => {}
+                    Err(cause) => break Err(cause),
+                }
+            };
+            drop(line);
+            far_end.join().unwrap_or(Ok(())).and(sent)
+        })
+    }
+
+    /// Passes pieces on when they are due.
+    fn arrive(&self, arriving: &mpsc::Receiver<(Instant, Vec<u8>)>) -> io::Result<()> {
+        let (_, mut to, total) = self.ends();
+        for (due, piece) in arriving {
+            while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                if self.must_stop() {
+                    return Ok(());
+                }
+                thread::sleep(left.min(TICK));
+            }
+            if piece.is_empty() {
+                let _ = to.shutdown(Shutdown::Write);
+                return Ok(());
+            }
+            if self.direction == Direction::FromServer {
+                self.count_trip();
+            }
+            total.fetch_add(piece.len() as u64, Ordering::AcqRel);
+            if !self.write_all(&mut to, &mut piece.as_slice())? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Forwards until the end or the fault. An error is a side that broke its connection.
     fn forward(&self) -> io::Result<()> {
-        let (mut from, mut to, total) = match self.direction {
-            Direction::FromServer => {
-                (&self.connection.server, &self.connection.client, &self.shared.from_server_bytes)
-            }
-            Direction::FromClient => {
-                (&self.connection.client, &self.connection.server, &self.shared.from_client_bytes)
-            }
-        };
+        let (mut from, mut to, total) = self.ends();
         let limit = self.limit();
         let began = Instant::now();
         let mut n_passed = 0_u64;
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; PIECE_BYTES];
         loop {
             if n_passed == limit {
                 return self.strike(from);
@@ -562,6 +633,17 @@ mod tests {
         let began = Instant::now();
         assert_eq!(fetch(&proxy).0.len(), 1000);
         assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    }
+
+    /// Pieces wait side by side: the line is long, not slow.
+    #[test]
+    fn a_long_line_loses_nothing_and_delays_both_directions() {
+        let proxy = Proxy::start(sender(1_000_000), Fault::Delay(Duration::from_millis(50)));
+        let began = Instant::now();
+        assert_eq!(fetch(&proxy), (vec![7; 1_000_000], None));
+        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+        let counts = (proxy.from_server_bytes(), proxy.from_client_bytes(), proxy.n_round_trips());
+        assert_eq!(counts, (1_000_000, 1, 1));
     }
 
     #[test]
