@@ -1,6 +1,7 @@
 //! Bars as SVG: medians, with a whisker from the fastest to the slowest round, and a line for the limit.
 //!
-//! Text and lines follow the light or dark mode of the reader's screen; the background is the page's.
+//! All colours follow the light or dark mode that the reader's screen or page asks for. The background is the
+//! chart's own: so it can be read on any page, also on one that is dark or light against that wish.
 
 use std::fmt::Write;
 
@@ -12,14 +13,14 @@ const HEAD_HEIGHT: f64 = 64.0;
 const FOOT_HEIGHT: f64 = 34.0;
 
 const STYLE: &str = "\
-text { font: 13px system-ui, sans-serif; fill: #1f2328 }\n\
+text { font: 13px system-ui, sans-serif; fill: #1f2328 } .page { fill: #ffffff; stroke: #d1d9e0 }\n\
 .title { font-size: 16px; font-weight: 600 }\n\
 .small { font-size: 12px; fill: #59636e }\n\
 .ours { fill: #2166c4 } .other { fill: #a8b1bb }\n\
 .whisker { stroke: #1f2328; stroke-width: 1.5 } .limit { stroke: #c4432b; stroke-width: 1.5; stroke-dasharray: 5 3 }\n\
 .limit-text { fill: #c4432b; font-size: 12px }\n\
 @media (prefers-color-scheme: dark) {\n\
-text { fill: #e6edf3 } .small { fill: #9aa4af } .ours { fill: #5aa0f2 } .other { fill: #5c6670 }\n\
+text { fill: #e6edf3 } .page { fill: #0d1117; stroke: #3d444d } .small { fill: #9aa4af } .ours { fill: #5aa0f2 } .other { fill: #5c6670 }\n\
 .whisker { stroke: #e6edf3 } .limit { stroke: #ff8368 } .limit-text { fill: #ff8368 }\n\
 }\n";
 
@@ -57,6 +58,12 @@ impl Chart {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\" aria-label=\"{title}\">\n<style>\n{STYLE}</style>",
             title = escape(&self.title),
+        )?;
+        writeln!(
+            svg,
+            "<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"6\"/>",
+            width - 1.0,
+            height - 1.0
         )?;
         writeln!(svg, "<text class=\"title\" x=\"8\" y=\"24\">{}</text>", escape(&self.title))?;
         writeln!(svg, "<text class=\"small\" x=\"8\" y=\"44\">{}</text>", escape(&self.subtitle))?;
@@ -148,7 +155,10 @@ mod tests {
         assert!(svg.contains(&format!("x1=\"{:.1}\"", LABEL_WIDTH + 0.5 * scale)));
         assert!(svg.contains("&lt;b&gt; &amp; c") && !svg.contains("<b>"));
         assert_eq!(svg.matches("class=\"ours\"").count(), 1);
-        assert!(svg.contains("prefers-color-scheme: dark"));
+        assert_eq!(svg.matches("class=\"page\"").count(), 1);
+        for mode in svg.split("@media (prefers-color-scheme: dark)") {
+            assert!(mode.contains(".page { fill: #"), "a background of its own in each mode");
+        }
     }
 
     #[test]

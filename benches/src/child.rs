@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use pgarrow::{ExportOptions, IntervalForm, Plan, ProcessUsage, ReadMode, Report, Run, Source};
 use pgarrow_protocol::Config;
 use pgarrow_sink::{Output, Sink, SinkError};
@@ -16,6 +18,7 @@ use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use crate::Result;
 use crate::answer::{ColumnSum, Sums};
 use crate::contender::{Ours, Outcome};
+use crate::drain::DrainWay;
 use crate::drains::Drains;
 
 /// The run to make.
@@ -40,19 +43,20 @@ pub(crate) struct ChildFlags {
 /// Runs the contender and prints its outcome as JSON.
 pub(crate) fn run(flags: &ChildFlags) -> Result<()> {
     let outcome = match flags.contender {
-        Ours::PlainDrain => drain(flags, false),
-        Ours::FairDrain => drain(flags, true),
+        Ours::PlainDrain => drain(flags, DrainWay::PlainCopy),
+        Ours::FairDrain => drain(flags, DrainWay::FairCopy),
+        Ours::SelectDrain => drain(flags, DrainWay::Select),
         _ => export(flags),
     }?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
 }
 
-fn drain(flags: &ChildFlags, is_fair: bool) -> Result<Outcome> {
+fn drain(flags: &ChildFlags, way: DrainWay) -> Result<Outcome> {
     let config = Config::parse(Some(&flags.url))?;
-    let mut drains = Drains::connect(&config, &flags.table, &flags.select, flags.connections)?;
+    let mut drains = Drains::connect(&config, &flags.table, &flags.select, flags.connections, way)?;
     let clock = Clock::start();
-    let drained = drains.run(is_fair)?;
+    let drained = drains.run()?;
     Ok(clock.stop(drained.rows, drained.bytes))
 }
 
@@ -219,5 +223,42 @@ impl Clock {
             beyond_bytes: None,
             sums: None,
         }
+    }
+}
+
+/// Wall time since a moment, with CPU time and peak memory of the children that were waited for.
+pub(crate) struct ChildrenClock {
+    started: Instant,
+    cpu_seconds: f64,
+}
+
+impl ChildrenClock {
+    pub(crate) fn start() -> Result<Self> {
+        Ok(Self { cpu_seconds: Self::usage()?.0, started: Instant::now() })
+    }
+
+    pub(crate) fn stop(self) -> Result<Outcome> {
+        let wall_seconds = self.started.elapsed().as_secs_f64();
+        let (cpu_seconds, peak_bytes) = Self::usage()?;
+        Ok(Outcome {
+            rows: 0,
+            wall_seconds,
+            cpu_seconds: cpu_seconds - self.cpu_seconds,
+            peak_bytes,
+            bytes: 0,
+            start_seconds: 0.0,
+            encode_seconds: None,
+            beyond_bytes: None,
+            sums: None,
+        })
+    }
+
+    /// CPU time of all children, and the peak memory of the largest, in bytes.
+    fn usage() -> Result<(f64, u64)> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        let seconds = |time: TimeVal| time.num_microseconds() as f64 / 1e6;
+        let cpu_seconds = seconds(usage.user_time()) + seconds(usage.system_time());
+        // In KiB: getrusage(2).
+        Ok((cpu_seconds, u64::try_from(usage.max_rss())? * 1024))
     }
 }

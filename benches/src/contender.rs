@@ -43,8 +43,12 @@ pub(crate) enum Ours {
     PlainDrain,
     /// The same with SO_RCVLOWAT
     FairDrain,
+    /// A SELECT of the same rows in binary, with SO_RCVLOWAT
+    SelectDrain,
     /// pgarrow by COPY to record batches, which are dropped
     Arrow,
+    /// pgarrow by SELECT to record batches
+    Select,
     /// pgarrow by COPY to a Parquet file (zstd 1)
     Parquet,
     /// pgarrow by COPY to an Arrow IPC file
@@ -74,7 +78,9 @@ impl Ours {
         match self {
             Self::PlainDrain => PLAIN_DRAIN,
             Self::FairDrain => FAIR_DRAIN,
+            Self::SelectDrain => "SELECT drain",
             Self::Arrow => COPY,
+            Self::Select => "SELECT → Arrow",
             Self::Parquet => "pgarrow → Parquet",
             Self::Ipc => "pgarrow → IPC",
             Self::Auto => "auto → Arrow",
@@ -86,20 +92,21 @@ impl Ours {
 
     /// Whether the output is batches that are dropped.
     pub(crate) fn is_arrow(self) -> bool {
-        matches!(self, Self::Arrow | Self::Auto | Self::Pages | Self::PagesSocket)
+        matches!(self, Self::Arrow | Self::Select | Self::Auto | Self::Pages | Self::PagesSocket)
     }
 
     /// How the contender reads rows.
     pub(crate) fn read_mode(self) -> ReadMode {
         match self {
             Self::Auto => ReadMode::Auto,
+            Self::Select => ReadMode::Select,
             Self::Pages | Self::PagesSocket | Self::PagesParquet => ReadMode::Pages,
             _ => ReadMode::Copy,
         }
     }
 
     fn is_drain(self) -> bool {
-        matches!(self, Self::PlainDrain | Self::FairDrain)
+        matches!(self, Self::PlainDrain | Self::FairDrain | Self::SelectDrain)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Shares no code with the engine. It logs in without a password, runs simple queries, and reads a COPY into
 //! one buffer until the last bytes are the server's ReadyForQuery. The *fair* drain sets `SO_RCVLOWAT`, so
-//! that it is not woken for every 8 KiB that the server flushes; the *plain* one does not.
+//! that it is not woken for every 8 KiB that the server flushes; the *plain* one does not. The *SELECT* drain
+//! is a fair one of the rows of a SELECT in binary: what a driver would ask for.
 
 #![expect(unsafe_code, reason = "neither SO_RCVLOWAT nor poll has a safe wrapper in the standard library")]
 
@@ -18,6 +19,29 @@ const BUFFER_BYTES: usize = 256 << 10;
 const LOW_WATER_BYTES: libc::c_int = 128 << 10;
 /// ReadyForQuery without its last byte, the transaction's state.
 const READY_FOR_QUERY: [u8; 5] = [b'Z', 0, 0, 0, 5];
+
+/// What a drain asks for, and how it waits for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DrainWay {
+    PlainCopy,
+    FairCopy,
+    /// The extended protocol, results in binary; it waits as the fair one does.
+    Select,
+}
+
+impl DrainWay {
+    fn is_fair(self) -> bool {
+        self != Self::PlainCopy
+    }
+
+    /// The beginning of the command tag, before the number of rows.
+    fn tag(self) -> &'static [u8] {
+        match self {
+            Self::PlainCopy | Self::FairCopy => b"COPY ",
+            Self::Select => b"SELECT ",
+        }
+    }
+}
 
 /// A connection that can only drain, in a transaction.
 #[derive(Debug)]
@@ -63,15 +87,18 @@ impl Drain {
         self.answer()
     }
 
-    /// Runs a COPY and discards its data.
-    pub(crate) fn copy(&mut self, sql: &str, is_fair: bool) -> Result<Drained> {
-        self.send(sql)?;
-        if is_fair {
+    /// Runs a COPY or a SELECT and discards its data.
+    pub(crate) fn discard(&mut self, sql: &str, way: DrainWay) -> Result<Drained> {
+        match way {
+            DrainWay::PlainCopy | DrainWay::FairCopy => self.send(sql)?,
+            DrainWay::Select => self.send_extended(sql)?,
+        }
+        if way.is_fair() {
             self.low_water(LOW_WATER_BYTES)?;
             self.stream.set_nonblocking(true)?;
         }
-        let drained = self.until_ready(is_fair)?;
-        if is_fair {
+        let drained = self.until_ready(way)?;
+        if way.is_fair() {
             self.low_water(1)?;
             self.stream.set_nonblocking(false)?;
         }
@@ -81,6 +108,22 @@ impl Drain {
     fn send(&mut self, sql: &str) -> Result<()> {
         let length = u32::try_from(sql.len() + 5)?;
         Ok(self.stream.write_all(&[b"Q", &length.to_be_bytes()[..], sql.as_bytes(), b"\0"].concat())?)
+    }
+
+    /// Parse, Bind, Execute and Sync of a statement without parameters, with all results in binary.
+    fn send_extended(&mut self, sql: &str) -> Result<()> {
+        // Unnamed statement and portal; no types; no formats and no values of parameters, one format for all
+        // results; no limit on rows.
+        let parse = [b"\0", sql.as_bytes(), b"\0\0\0"].concat();
+        let bodies: [(u8, &[u8]); 4] =
+            [(b'P', &parse), (b'B', b"\0\0\0\0\0\0\0\x01\0\x01"), (b'E', b"\0\0\0\0\0"), (b'S', b"")];
+        let mut messages = Vec::new();
+        for (tag, body) in bodies {
+            messages.push(tag);
+            messages.extend_from_slice(&u32::try_from(body.len() + 4)?.to_be_bytes());
+            messages.extend_from_slice(body);
+        }
+        Ok(self.stream.write_all(&messages)?)
     }
 
     /// Reads messages one by one until ReadyForQuery. Returns the values of DataRows, as text.
@@ -131,12 +174,12 @@ impl Drain {
     /// Reads until the last bytes are the command tag and ReadyForQuery.
     ///
     /// Inside a transaction, ReadyForQuery says whether the command failed.
-    fn until_ready(&mut self, is_fair: bool) -> Result<Drained> {
+    fn until_ready(&mut self, way: DrainWay) -> Result<Drained> {
         const TAIL: usize = 64;
         let mut tail: Vec<u8> = Vec::with_capacity(2 * TAIL);
         let mut bytes = 0;
         loop {
-            if is_fair {
+            if way.is_fair() {
                 self.wait()?;
             }
             let n_read = match self.stream.read(&mut self.buffer) {
@@ -151,24 +194,24 @@ impl Drain {
             let end = self.buffer.get(n_read.saturating_sub(TAIL)..n_read).unwrap_or_default();
             tail.extend_from_slice(end);
             tail.drain(..tail.len().saturating_sub(TAIL));
-            if let Some(rows) = end_of_copy(&tail) {
+            if let Some(rows) = end_of_rows(&tail, way.tag()) {
                 return Ok(Drained { bytes, rows: rows? });
             }
         }
     }
 }
 
-/// The rows of the command tag, if these are the last bytes of a COPY.
-fn end_of_copy(tail: &[u8]) -> Option<Result<u64>> {
+/// The rows of the command tag, which begins so, if these are the last bytes of a COPY or a SELECT.
+fn end_of_rows(tail: &[u8], tag: &[u8]) -> Option<Result<u64>> {
     let (state, rest) = tail.split_last()?;
     let rest = rest.strip_suffix(&READY_FOR_QUERY)?;
     if *state == b'E' {
         let text = String::from_utf8_lossy(rest).replace('\0', " ");
-        return Some(Err(format!("the server ended the drain's COPY: … {}", text.trim()).into()));
+        return Some(Err(format!("the server ended what the drain reads: … {}", text.trim()).into()));
     }
     let rest = rest.strip_suffix(b"\0")?;
-    let at = rest.windows(5).rposition(|window| window == b"COPY ")?;
-    let count = str::from_utf8(rest.get(at + 5..)?).ok()?;
+    let at = rest.windows(tag.len()).rposition(|window| window == tag)?;
+    let count = str::from_utf8(rest.get(at + tag.len()..)?).ok()?;
     count.parse().ok().map(Ok)
 }
 
@@ -200,17 +243,24 @@ mod tests {
     #[test]
     fn the_end_of_a_copy() {
         let mut tail = b"\xff\xffc\0\0\0\x04C\0\0\0\x0dCOPY 1234\0Z\0\0\0\x05T".to_vec();
-        assert_eq!(end_of_copy(&tail).unwrap().unwrap(), 1234);
+        assert_eq!(end_of_rows(&tail, b"COPY ").unwrap().unwrap(), 1234);
+        assert!(end_of_rows(&tail, b"SELECT ").is_none());
         tail.pop();
-        assert!(end_of_copy(&tail).is_none());
-        assert!(end_of_copy(b"values that end as it does Z\0\0\0\x05T").is_none());
-        assert!(end_of_copy(b"").is_none());
+        assert!(end_of_rows(&tail, b"COPY ").is_none());
+        assert!(end_of_rows(b"values that end as it does Z\0\0\0\x05T", b"COPY ").is_none());
+        assert!(end_of_rows(b"", b"COPY ").is_none());
+    }
+
+    #[test]
+    fn the_end_of_a_select() {
+        let tail = b"D\0\0\0\x0a\0\x01\xff\xff\xff\xffC\0\0\0\x0eSELECT 20\0Z\0\0\0\x05T";
+        assert_eq!(end_of_rows(tail, b"SELECT ").unwrap().unwrap(), 20);
     }
 
     #[test]
     fn a_copy_that_fails() {
         let tail = b"MCanceling statement\0\0Z\0\0\0\x05E";
-        let error = end_of_copy(tail).unwrap().unwrap_err().to_string();
+        let error = end_of_rows(tail, b"COPY ").unwrap().unwrap_err().to_string();
         assert!(error.contains("Canceling statement"), "{error}");
     }
 

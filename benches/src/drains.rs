@@ -4,7 +4,7 @@
 //!  keeper  BEGIN, pg_export_snapshot(), sizes in pages ──▶ pieces
 //!  drain 1 ─┐
 //!  drain 2 ─┼─ SET TRANSACTION SNAPSHOT, then COPY of the next piece until there is none
-//!  drain n ─┘
+//!  drain n ─┘  (or of its SELECT)
 //! ```
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pgarrow_protocol::Config;
 
 use crate::Result;
-use crate::drain::{Drain, Drained};
+use crate::drain::{Drain, DrainWay, Drained};
 
 /// Pieces for each connection: enough that none waits long for the last, and few, since the fair drain takes
 /// a millisecond to see the end of each.
@@ -26,13 +26,20 @@ pub(crate) struct Drains {
     keeper: Drain,
     snapshot: String,
     n: usize,
-    /// COPY statements.
+    way: DrainWay,
+    /// Statements.
     pieces: Vec<String>,
 }
 
 impl Drains {
     /// Connects the keeper and cuts the tables. `select` is the list of columns to read from each.
-    pub(crate) fn connect(config: &Config, tables: &[String], select: &str, n: usize) -> Result<Self> {
+    pub(crate) fn connect(
+        config: &Config,
+        tables: &[String],
+        select: &str,
+        n: usize,
+        way: DrainWay,
+    ) -> Result<Self> {
         let mut keeper = Drain::connect(config)?;
         let snapshot = keeper.query("SELECT pg_export_snapshot()")?;
         let snapshot = snapshot.first().and_then(|row| row.first()).ok_or("no snapshot")?.clone();
@@ -40,20 +47,20 @@ impl Drains {
             0 | 1 => tables.iter().map(|table| Piece::whole(table)).collect(),
             _ => cut(&leaves(&mut keeper, tables)?, n as u64 * PIECES_PER_CONNECTION),
         };
-        let pieces = pieces.iter().map(|piece| piece.copy(select)).collect();
-        Ok(Self { config: config.clone(), keeper, snapshot, n, pieces })
+        let pieces = pieces.iter().map(|piece| piece.statement(select, way)).collect();
+        Ok(Self { config: config.clone(), keeper, snapshot, n, way, pieces })
     }
 
     /// Drains all pieces. It connects the others here, each in a thread of its own: connecting is a part of
     /// reading with several connections.
-    pub(crate) fn run(&mut self, is_fair: bool) -> Result<Drained> {
+    pub(crate) fn run(&mut self) -> Result<Drained> {
         let next = AtomicUsize::new(0);
         if self.n <= 1 {
-            return drain(&mut self.keeper, &self.pieces, &next, is_fair);
+            return drain(&mut self.keeper, &self.pieces, &next, self.way);
         }
         let connect_and_drain = || -> std::result::Result<Drained, String> {
             let mut connected = self.connect_another().map_err(|error| error.to_string())?;
-            drain(&mut connected, &self.pieces, &next, is_fair).map_err(|error| error.to_string())
+            drain(&mut connected, &self.pieces, &next, self.way).map_err(|error| error.to_string())
         };
         let results = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.n).map(|_| scope.spawn(connect_and_drain)).collect();
@@ -76,10 +83,10 @@ impl Drains {
 }
 
 /// Drains pieces until there is none left.
-fn drain(drain: &mut Drain, pieces: &[String], next: &AtomicUsize, is_fair: bool) -> Result<Drained> {
+fn drain(drain: &mut Drain, pieces: &[String], next: &AtomicUsize, way: DrainWay) -> Result<Drained> {
     let mut sum = Drained::default();
     while let Some(sql) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let drained = drain.copy(sql, is_fair)?;
+        let drained = drain.discard(sql, way)?;
         sum.rows += drained.rows;
         sum.bytes += drained.bytes;
     }
@@ -100,7 +107,7 @@ impl Piece {
         Self { table: table.to_owned(), from_page: 0, to_page: None }
     }
 
-    fn copy(&self, select: &str) -> String {
+    fn statement(&self, select: &str, way: DrainWay) -> String {
         let mut conditions = Vec::new();
         if self.from_page > 0 {
             conditions.push(format!("ctid >= '({},0)'", self.from_page));
@@ -110,7 +117,11 @@ impl Piece {
         }
         let filter = if conditions.is_empty() { "" } else { " WHERE " };
         let (table, conditions) = (&self.table, conditions.join(" AND "));
-        format!("COPY (SELECT {select} FROM {table}{filter}{conditions}) TO STDOUT (FORMAT binary)")
+        let rows = format!("SELECT {select} FROM {table}{filter}{conditions}");
+        match way {
+            DrainWay::PlainCopy | DrainWay::FairCopy => format!("COPY ({rows}) TO STDOUT (FORMAT binary)"),
+            DrainWay::Select => rows,
+        }
     }
 }
 
@@ -172,9 +183,12 @@ mod tests {
 
     #[test]
     fn statements() {
-        assert_eq!(Piece::whole("t").copy("*"), "COPY (SELECT * FROM t) TO STDOUT (FORMAT binary)");
+        let copy = DrainWay::FairCopy;
+        let whole = Piece::whole("t");
+        assert_eq!(whole.statement("*", copy), "COPY (SELECT * FROM t) TO STDOUT (FORMAT binary)");
+        assert_eq!(whole.statement("*", DrainWay::Select), "SELECT * FROM t");
         let piece = Piece { table: "t".to_owned(), from_page: 4, to_page: Some(8) };
         let sql = "COPY (SELECT a FROM t WHERE ctid >= '(4,0)' AND ctid < '(8,0)') TO STDOUT (FORMAT binary)";
-        assert_eq!(piece.copy("a"), sql);
+        assert_eq!(piece.statement("a", copy), sql);
     }
 }

@@ -1,4 +1,4 @@
-//! Tables to Arrow, Parquet and IPC, beside the drains of the same COPY.
+//! Tables to Arrow, Parquet and IPC, beside the drains of the same COPY, and of the same SELECT.
 
 use crate::contender::{Contender, Ours};
 use crate::rounds::{RoundFlags, measure};
@@ -17,6 +17,9 @@ pub(crate) struct ExportFlags {
     /// What to make of the rows
     #[arg(long, value_delimiter = ',', default_values = ["arrow", "parquet", "ipc"])]
     pub(crate) target: Vec<Target>,
+    /// Leave SELECT out: its drain, and pgarrow by it
+    #[arg(long)]
+    pub(crate) no_select: bool,
 }
 
 /// What is made of the rows.
@@ -49,22 +52,27 @@ pub(crate) fn contenders(targets: &[Target], connections: usize) -> Vec<Contende
     all.map(|ours| Contender::ours(ours, connections)).collect()
 }
 
+/// What the binary protocol of a SELECT costs: its drain beside the others, and pgarrow by it at the end.
+fn with_select(mut contenders: Vec<Contender>, connections: usize) -> Vec<Contender> {
+    contenders.insert(2, Contender::ours(Ours::SelectDrain, connections));
+    contenders.push(Contender::ours(Ours::Select, connections));
+    contenders
+}
+
 pub(crate) fn run(flags: &ExportFlags) -> Result<()> {
-    let ExportFlags { rounds: flags, n_rounds, target } = flags;
+    let ExportFlags { rounds: flags, n_rounds, target, no_select } = flags;
     let workloads = flags.workloads(&WORKLOADS.map(|workload| workload.name))?;
     let mut database = Database::open(&flags.server)?;
     let mut groups = Vec::new();
     for workload in workloads {
         let prepared = workload.prepare(&mut database, flags.scale)?;
         for n in &flags.connections {
-            groups.push(measure(
-                &mut database,
-                &prepared,
-                flags.scale,
-                *n,
-                contenders(target, *n),
-                *n_rounds,
-            )?);
+            let mut all = contenders(target, *n);
+            // Of many small tables, only the way that is the default is of interest.
+            if !no_select && !workload.is_many() {
+                all = with_select(all, *n);
+            }
+            groups.push(measure(&mut database, &prepared, flags.scale, *n, all, *n_rounds)?);
         }
     }
     let versions = record::versions(&mut database)?;

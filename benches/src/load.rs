@@ -16,6 +16,9 @@ use crate::stats::{median, range};
 use crate::workloads::{WORKLOADS, Workload};
 use crate::{Result, record};
 
+/// The numbers of rows of small and large loads and exports.
+pub(crate) const SIZES: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
+
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct LoadFlags {
@@ -25,7 +28,7 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_delimiter = ',', default_values = ["five", "lineitem", "text"])]
     only: Vec<String>,
     /// Rows of the tables
-    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000, 1_000_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = SIZES)]
     rows: Vec<u64>,
     /// Counted rounds, after one in which the tables are compared
     #[arg(long = "rounds", default_value_t = 9)]
@@ -106,6 +109,7 @@ fn measure(
         rows: rows.count,
         tables: 1,
         connections: 1,
+        copy_bytes: rows.copy_bytes()?,
         contenders: Vec::new(),
         left_out: Vec::new(),
     };
@@ -144,6 +148,7 @@ fn measure(
             rows.count_again(database).map_err(|error| format!("{}: {error}", loader.name()))?;
         }
     }
+    group.fill_rates();
     print(&group);
     Ok(group)
 }
@@ -170,8 +175,19 @@ pub(crate) fn server_cpu_seconds(measured: &Measured) -> &[f64] {
 fn print(group: &Group) {
     println!("\nload {}: {} rows", group.workload, group.rows);
     println!(
-        "{:<27} {:>9} {:>15} {:>7} {:>9} {:>7} {:>9} {:>9} {:>9} {:>9}",
-        "", "wall s", "min … max", "÷ psql", "load s", "÷ psql", "µs/row", "encode", "server", "peak MiB"
+        "{:<27} {:>9} {:>15} {:>7} {:>9} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "",
+        "wall s",
+        "min … max",
+        "÷ psql",
+        "load s",
+        "÷ psql",
+        "µs/row",
+        "encode",
+        "server",
+        "peak MiB",
+        "Mrows/s",
+        "MB/s"
     );
     for measured in &group.contenders {
         let (low, high) = range(&measured.wall_seconds);
@@ -183,7 +199,7 @@ fn print(group: &Group) {
         let limit = limit_of(group, measured);
         let ratio = |ours: f64, of: fn(&Measured) -> f64| limit.map_or(f64::NAN, |limit| ours / of(limit));
         println!(
-            "{:<27} {:>9.4} {:>15} {:>7.3} {:>9.4} {:>7.3} {:>9} {:>9} {:>9} {:>9.1}",
+            "{:<27} {:>9.4} {:>15} {:>7.3} {:>9.4} {:>7.3} {:>9} {:>9} {:>9} {:>9.1} {:>9.3} {:>7}",
             measured.contender,
             wall,
             format!("{low:.3} … {high:.3}"),
@@ -194,6 +210,8 @@ fn print(group: &Group) {
             per_row(&measured.encode_seconds),
             per_row(server_cpu_seconds(measured)),
             measured.peak_bytes as f64 / f64::from(1 << 20),
+            measured.rows_per_second / 1e6,
+            measured.megabytes_per_second.map_or_else(String::new, |rate| format!("{rate:.0}")),
         );
     }
     for text in &group.left_out {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::chart::{Chart, seconds};
 use crate::load::{limit_of, loading_seconds, server_cpu_seconds};
+use crate::rates;
 use crate::record::Record;
 use crate::report::{bar, facts, thousands};
 use crate::rounds::{Group, Measured};
@@ -39,9 +40,9 @@ pub(crate) fn table(
     writeln!(
         text,
         "| | median | fastest … slowest | ÷ psql | loading alone | ÷ psql | client CPU, µs a row | encoding alone, µs a \
-         row | server CPU, µs a row | peak memory |"
+         row | server CPU, µs a row | peak memory | rows/s | MB/s |"
     )?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for measured in contenders {
         let (low, high) = range(&measured.wall_seconds);
         let (wall, loading) = (median(&measured.wall_seconds), loading_seconds(measured));
@@ -55,7 +56,7 @@ pub(crate) fn table(
         };
         writeln!(
             text,
-            "| {} | {} | {} … {} | {} | {} | {} | {} | {} | {} | {:.0} MiB |",
+            "| {} | {} | {} … {} | {} | {} | {} | {} | {} | {} | {:.0} MiB | {} |",
             measured.contender.replace('|', "\\|"),
             seconds(wall),
             seconds(low),
@@ -67,6 +68,7 @@ pub(crate) fn table(
             per_row(&measured.encode_seconds),
             per_row(server_cpu_seconds(measured)),
             measured.peak_bytes as f64 / f64::from(1 << 20),
+            rates::cells(measured),
         )?;
     }
     for left_out in left_out {
@@ -95,7 +97,8 @@ mod tests {
                 contender("psql COPY | psql COPY", 6.0, &[]), contender("server → pgarrow → server", 3.0, &[]),
             ],
         }));
-        let group: Group = group.unwrap();
+        let mut group: Group = group.unwrap();
+        group.fill_rates();
         let record = serde_json::from_value(json!({
             "record_version": 2, "kind": "load", "date": "2026-01-01", "revision": "abc", "results": null, "versions": {},
             "machine": {"processor": "P", "cores": 2, "memory_mib": 4000, "system": "S", "kernel": "K"},
@@ -105,7 +108,7 @@ mod tests {
         table(&mut text, &record, &group, "chart.svg").unwrap();
         let has = |line: &str| assert!(text.contains(line), "{line}\n{text}");
         has(
-            "| IPC → pgarrow | 3.00 s | 3.00 s … 3.00 s | 2.000 | 2.50 s | 2.500 | 0.100 | 0.250 |  | 1 MiB |",
+            "| IPC → pgarrow | 3.00 s | 3.00 s … 3.00 s | 2.000 | 2.50 s | 2.500 | 0.100 | 0.250 |  | 1 MiB | 333 k |  |",
         );
         has("| psql COPY \\| psql COPY | 6.00 s | 6.00 s … 6.00 s | 1.000 |");
         has("| server → pgarrow → server | 3.00 s | 3.00 s … 3.00 s | 0.500 |");

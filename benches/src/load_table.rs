@@ -86,6 +86,11 @@ impl Rows {
         Ok(())
     }
 
+    /// The bytes that psql sends: those of COPY in binary.
+    pub(crate) fn copy_bytes(&self) -> Result<u64> {
+        Ok(std::fs::metadata(self.folder.path().join("rows.bin"))?.len())
+    }
+
     /// Checks that the loaded table has these rows, by the sum of their hashes.
     ///
     /// # Errors

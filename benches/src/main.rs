@@ -4,6 +4,7 @@
 //!  export     drains and pgarrow in turn, to Arrow, Parquet and IPC, by any number of connections
 //!  rivals     the same beside ADBC, DuckDB, ConnectorX, psycopg and pg2parquet
 //!  pages      heap pages beside COPY, the drains and DuckDB
+//!  sizes      exports of 100 to 1,000,000 rows, as whole commands beside psql's \copy
 //!  load       rows into a table: pgarrow beside psql's \copy, ADBC, DuckDB, pgpq, INSERT; server to server
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
 //!  python     tables of pyarrow, polars and pandas, and small queries, beside what Python has for them
@@ -23,6 +24,7 @@ mod chart;
 mod child;
 mod command;
 mod compare;
+mod compare_instructions;
 mod contender;
 mod decode;
 mod drain;
@@ -40,12 +42,14 @@ mod pages;
 mod profile;
 mod python;
 mod python_report;
+mod rates;
 mod record;
 mod report;
 mod revision;
 mod rivals;
 mod rounds;
 mod server;
+mod sizes;
 mod smoke;
 mod stats;
 mod types;
@@ -77,6 +81,8 @@ enum Command {
     /// Heap pages beside COPY, the drains and DuckDB, with the server's CPU; and a table without all-visible
     /// pages
     Pages(pages::PagesFlags),
+    /// Exports of few rows and many, as whole commands, beside psql's \copy and sync
+    Sizes(sizes::SizesFlags),
     /// Rows into a table, beside psql's \copy of the same rows from a binary file, and beside other programs
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
@@ -97,6 +103,9 @@ enum Command {
     /// One run of one contender, in a process of its own (used by the other subcommands)
     #[command(hide = true)]
     Child(child::ChildFlags),
+    /// Programs that are measured together (used by `sizes`)
+    #[command(hide = true)]
+    Commands(sizes::CommandsFlags),
     /// One load by pgarrow, in a process of its own (used by `load`)
     #[command(hide = true)]
     LoadChild(load_child::LoadChildFlags),
@@ -112,6 +121,7 @@ fn main() -> ExitCode {
         Command::Export(flags) => export::run(&flags),
         Command::Rivals(flags) => rivals::run(&flags),
         Command::Pages(flags) => pages::run(&flags),
+        Command::Sizes(flags) => sizes::run(&flags),
         Command::Load(flags) => load::run(&flags),
         Command::LoadChild(flags) => load_child::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
@@ -130,6 +140,7 @@ fn main() -> ExitCode {
         Command::Report(flags) => report::run(&flags),
         Command::Smoke(flags) => smoke::run(&flags),
         Command::Child(flags) => child::run(&flags),
+        Command::Commands(flags) => sizes::run_commands(&flags),
         Command::DecodeStream(flags) => instructions::decode_stream(&flags),
     };
     match result {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::chart::seconds;
 use crate::python::{ADBC, BOUND, EXPORT, EXPORT_PAGES};
+use crate::rates;
 use crate::record::Record;
 use crate::report::{facts, plural, thousands};
 use crate::rounds::{Group, Measured};
@@ -83,9 +84,9 @@ pub(crate) fn table(
     writeln!(
         text,
         "| | conn. | median | fastest … slowest | ÷ base | client CPU | ÷ base | peak memory | beyond interpreter and \
-         table |"
+         table | rows/s | MB/s |"
     )?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|")?;
     for measured in contenders {
         let (low, high) = range(&measured.wall_seconds);
         let base = base_of(group, &measured.contender);
@@ -94,7 +95,7 @@ pub(crate) fn table(
         };
         writeln!(
             text,
-            "| {} | {} | {} | {} … {} | {} | {:.2} s | {} | {:.0} MiB | {} |",
+            "| {} | {} | {} | {} … {} | {} | {:.2} s | {} | {:.0} MiB | {} | {} |",
             measured.contender,
             measured.connections,
             seconds(median(&measured.wall_seconds)),
@@ -105,6 +106,7 @@ pub(crate) fn table(
             divided(cpu),
             measured.peak_bytes as f64 / MIB,
             measured.beyond_bytes.map_or_else(String::new, |bytes| format!("{:.0} MiB", bytes as f64 / MIB)),
+            rates::cells(measured),
         )?;
     }
     for left_out in left_out {

@@ -9,11 +9,12 @@ use serde_json::Value;
 use crate::chart::{Bar, Chart, seconds};
 use crate::contender::FAIR_DRAIN;
 use crate::decode::Decoded;
+use crate::load::server_cpu_seconds;
 use crate::python::EXPORT;
 use crate::record::{RECORD_VERSION, Record};
 use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
-use crate::{Result, folders, load_report, python_report};
+use crate::{Result, folders, load_report, python_report, rates, sizes};
 
 /// The folder of the records, and the folder to write to.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,12 +27,13 @@ pub(crate) struct ReportFlags {
     pub(crate) to: Option<PathBuf>,
 }
 
-/// The kind of record that has groups of several numbers of rows.
+/// The kinds of record that have groups of several numbers of rows.
 const LOAD: &str = "load";
+const SIZES: &str = sizes::KIND;
 /// The kind of record whose ratios are those to an export by the command.
 const PYTHON: &str = "python";
 
-/// Kind, workload, and the number of connections or, for loads, of rows.
+/// Kind, workload, and the number of connections or, for loads and sizes, of rows.
 type Question = (String, String, u64);
 
 /// A loop, and its record.
@@ -87,9 +89,13 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
             continue;
         }
         let groups: Vec<Group> = serde_json::from_value(record.results.clone())?;
-        for group in groups {
+        for mut group in groups {
+            group.fill_rates();
             // Loads have several sizes; an export at another scale is a newer answer to the same question.
-            let size = if record.kind == LOAD { group.rows } else { group.connections as u64 };
+            let size = match record.kind.as_str() {
+                LOAD | SIZES => group.rows,
+                _ => group.connections as u64,
+            };
             // Tables in Python have several sizes, too, and connections.
             let workload = match record.kind == PYTHON {
                 true => format!("{}-{}", group.workload, group.rows),
@@ -112,9 +118,10 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
             load_report::table(&mut text, record, group, &chart)?;
         } else {
             files.push((chart.clone(), chart_of(latest).svg()?));
-            match kind == PYTHON {
-                true => python_report::table(&mut text, record, group, &chart)?,
-                false => table(&mut text, latest, &chart)?,
+            match kind.as_str() {
+                PYTHON => python_report::table(&mut text, record, group, &chart)?,
+                SIZES => sizes_table(&mut text, latest, &chart)?,
+                _ => table(&mut text, latest, &chart)?,
             }
         }
     }
@@ -140,18 +147,29 @@ pub(crate) fn bar(measured: &Measured, is_ours: bool) -> Bar {
     Bar { label: measured.contender.clone(), median: median(&measured.wall_seconds), low, high, is_ours }
 }
 
+/// How names of ours begin.
+const OURS: [&str; 4] = ["pgarrow", "pages", "auto", "SELECT"];
+
 fn chart_of(Latest { record, group }: &Latest) -> Chart {
     let limit = match group.contenders.iter().find(|measured| measured.contender == EXPORT) {
         Some(export) => Some(("pgarrow export --to none".to_owned(), median(&export.wall_seconds))),
+        None if record.kind == SIZES => {
+            sizes::limit_seconds(group).map(|limit| ("psql, binary".to_owned(), limit))
+        }
         None => group.limit_seconds().map(|limit| ("the wire's limit (fair drain)".to_owned(), limit)),
     };
+    let is_ours = |name: &str| OURS.iter().any(|ours| name.starts_with(ours)) && !name.contains("drain");
     let is_bar = |measured: &&Measured| ![FAIR_DRAIN, EXPORT].contains(&measured.contender.as_str());
     let bars = group.contenders.iter().filter(is_bar);
-    let bars = bars.map(|measured| bar(measured, measured.contender.starts_with("pgarrow")));
+    let bars = bars.map(|measured| bar(measured, is_ours(&measured.contender)));
     let rounds = group.contenders.first().map_or(0, |measured| measured.wall_seconds.len());
     let rows = thousands(group.rows);
+    let how = match record.kind == SIZES {
+        true => "whole commands".to_owned(),
+        false => plural(group.connections, "connection"),
+    };
     Chart {
-        title: format!("{}, {rows} rows, {}", group.workload, plural(group.connections, "connection")),
+        title: format!("{}, {rows} rows, {how}", group.workload),
         subtitle: format!(
             "seconds, less is better: median of {rounds} rounds, fastest to slowest; {}, {} cores",
             record.machine.processor, record.machine.cores
@@ -175,9 +193,10 @@ fn table(text: &mut String, Latest { record, group }: &Latest, chart: &str) -> R
     let last = if *tables > 1 { "ms a table beyond the server's" } else { "client CPU, µs a row" };
     writeln!(
         text,
-        "| | conn. | median | fastest … slowest | ÷ fair drain | client CPU | {last} | peak memory | MB |"
+        "| | conn. | median | fastest … slowest | ÷ fair drain | client CPU | {last} | server CPU, µs a row | peak memory | \
+         MB | rows/s | MB/s |"
     )?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for measured in contenders {
         let Measured { contender, connections, wall_seconds, cpu_seconds, peak_bytes, bytes, .. } = measured;
         let (low, high) = range(wall_seconds);
@@ -191,13 +210,18 @@ fn table(text: &mut String, Latest { record, group }: &Latest, chart: &str) -> R
         };
         writeln!(
             text,
-            "| {contender} | {connections} | {} | {} … {} | {} | {cpu:.2} s | {last} | {:.0} MiB | {} |",
+            "| {contender} | {connections} | {} | {} … {} | {} | {cpu:.2} s | {last} | {} | {:.0} MiB | {} | {} |",
             seconds(wall),
             seconds(low),
             seconds(high),
             limit.map_or_else(String::new, |limit| format!("{:.3}", wall / limit)),
+            match server_cpu_seconds(measured) {
+                [] => String::new(),
+                seconds => format!("{:.3}", median(seconds) * 1e6 / (*rows).max(1) as f64),
+            },
             *peak_bytes as f64 / f64::from(1 << 20),
             if *bytes == 0 { String::new() } else { format!("{:.1}", *bytes as f64 / 1e6) },
+            rates::cells(measured),
         )?;
     }
     for left_out in &group.left_out {
@@ -206,15 +230,52 @@ fn table(text: &mut String, Latest { record, group }: &Latest, chart: &str) -> R
     Ok(())
 }
 
+/// Whole commands, beside psql's.
+fn sizes_table(text: &mut String, Latest { record, group }: &Latest, chart: &str) -> Result<()> {
+    let title = format!("{}, {} rows", group.workload, thousands(group.rows));
+    writeln!(text, "\n## sizes: {title}\n\nWhole commands. {}\n\n![{title}]({chart})\n", facts(record))?;
+    writeln!(
+        text,
+        "| | median | fastest … slowest | ÷ psql, binary | client CPU | peak memory | MB | rows/s | MB/s |"
+    )?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|")?;
+    for measured in &group.contenders {
+        let (low, high) = range(&measured.wall_seconds);
+        let wall = median(&measured.wall_seconds);
+        let limit = sizes::limit_seconds(group);
+        writeln!(
+            text,
+            "| {} | {} | {} … {} | {} | {:.3} s | {:.0} MiB | {:.2} | {} |",
+            measured.contender,
+            seconds(wall),
+            seconds(low),
+            seconds(high),
+            limit.map_or_else(String::new, |limit| format!("{:.2}", wall / limit)),
+            median(&measured.cpu_seconds),
+            measured.peak_bytes as f64 / f64::from(1 << 20),
+            measured.bytes as f64 / 1e6,
+            rates::cells(measured),
+        )?;
+    }
+    Ok(())
+}
+
 fn decode_table(text: &mut String, record: &Record<()>, results: &[Decoded]) -> Result<()> {
     writeln!(text, "\n## decode: in memory\n\n{}\n", facts(record))?;
-    writeln!(text, "| | wire bytes a row | hot, ns a row | cold, ns a row | instructions a row |")?;
-    writeln!(text, "|---|---|---|---|---|")?;
-    for Decoded { name, wire_bytes_a_row, cold_ns_a_row, hot_ns_a_row, instructions_a_row } in results {
+    writeln!(
+        text,
+        "| | wire bytes a row | hot, ns a row | cold, ns a row | instructions a row | rows/s, hot | MB/s, hot |"
+    )?;
+    writeln!(text, "|---|---|---|---|---|---|---|")?;
+    for decoded in results {
+        let Decoded { name, wire_bytes_a_row, cold_ns_a_row, hot_ns_a_row, instructions_a_row, .. } = decoded;
+        let (rows, megabytes) = decoded.rates();
         let instructions = instructions_a_row.map_or_else(String::new, |count| format!("{count:.0}"));
         writeln!(
             text,
-            "| {name} | {wire_bytes_a_row:.0} | {hot_ns_a_row:.1} | {cold_ns_a_row:.1} | {instructions} |"
+            "| {name} | {wire_bytes_a_row:.0} | {hot_ns_a_row:.1} | {cold_ns_a_row:.1} | {instructions} | {} | \
+             {megabytes:.0} |",
+            rates::per_second(rows),
         )?;
     }
     Ok(())
@@ -288,14 +349,14 @@ mod tests {
         assert_eq!(names, ["chart-export-five-2.svg", "chart-rivals-five-2.svg", "RESULTS.md"]);
         let text = &files[2].1;
         assert!(
-            text.contains("| pgarrow → Arrow | 2 | 1.50 s | 1.50 s … 3.00 s | 1.500 | 0.50 s | 0.100 |"),
+            text.contains("| pgarrow → Arrow | 2 | 1.50 s | 1.50 s … 3.00 s | 1.500 | 0.50 s | 0.100 |  | 1 MiB | 1.0 | 3.33 M | 1 |"),
             "{text}"
         );
         assert!(!text.contains("9.000") && text.contains("| 3.000 |"), "{text}");
         assert!(text.contains("Left out: A \\| B: no") && text.contains("postgresql 17.1"), "{text}");
-        assert!(text.contains("| text | 10 | 1.0 | 2.0 |  |"), "{text}");
+        assert!(text.contains("| text | 10 | 1.0 | 2.0 |  | 1000.0 M | 10000 |"), "{text}");
         // The limit is a line, not a bar.
-        assert_eq!(files[0].1.matches("<rect").count(), 2);
+        assert_eq!(files[0].1.matches("<rect class=\"o").count(), 2);
         assert!(files[0].1.contains("class=\"limit\""));
     }
 

@@ -1,4 +1,5 @@
-//! The command as it was at a git revision: checked out, built and kept under the target folder.
+//! The command as it was at a git revision: checked out, built and kept under the target folder. Or a program
+//! that is there.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,8 +17,12 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// Builds the command, unless it was built before.
+    /// Builds the command, unless it was built before. A name with a slash that is a file is a program, not
+    /// a branch.
     pub(crate) fn build(name: &str) -> Result<Self> {
+        if name.contains('/') && std::path::Path::new(name).is_file() {
+            return Ok(Self { name: name.to_owned(), hash: "a program".to_owned(), program: name.into() });
+        }
         let hash =
             folders::output(git().args(["rev-parse", "--short=12", "--verify", "--end-of-options"]).arg(
                 // The commit's hash: not a tag's own hash, and never a file's.

@@ -63,6 +63,9 @@ pub(crate) struct Group {
     pub(crate) rows: u64,
     pub(crate) tables: usize,
     pub(crate) connections: usize,
+    /// The bytes of these rows by COPY in binary, of which MB/s are; 0 if they are not known.
+    #[serde(default)]
+    pub(crate) copy_bytes: u64,
     pub(crate) contenders: Vec<Measured>,
     /// Contenders that could not read the workload, and why.
     pub(crate) left_out: Vec<String>,
@@ -93,6 +96,12 @@ pub(crate) struct Measured {
     pub(crate) beyond_bytes: Option<u64>,
     /// Bytes on the wire, of the files that were written, or of a table in memory.
     pub(crate) bytes: u64,
+    /// Of the median round, filled in at the end.
+    #[serde(default)]
+    pub(crate) rows_per_second: f64,
+    /// Megabytes of the rows as COPY sends them, whatever was read or written, in the median round.
+    #[serde(default)]
+    pub(crate) megabytes_per_second: Option<f64>,
     /// Columns whose sum was compared with the server's. Rows always are.
     pub(crate) columns_checked: usize,
 }
@@ -166,15 +175,17 @@ pub(crate) fn measure(
             }
         }
     }
-    let group = Group {
+    let mut group = Group {
         workload: prepared.workload.clone(),
         scale,
         rows: answer.rows,
         tables: prepared.tables.len(),
         connections,
+        copy_bytes: 0,
         contenders: measured,
         left_out,
     };
+    group.fill_rates();
     print(&group);
     Ok(group)
 }
@@ -206,6 +217,8 @@ impl Measured {
             peak_bytes: 0,
             beyond_bytes: None,
             bytes: 0,
+            rows_per_second: 0.0,
+            megabytes_per_second: None,
             columns_checked,
         }
     }
@@ -228,15 +241,15 @@ fn print(group: &Group) {
     let unit = if group.tables > 1 { "ms/table" } else { "µs/row" };
     println!("\n{}: {} rows, connections: {}", group.workload, group.rows, group.connections);
     println!(
-        "{:<26} {:>5} {:>9} {:>15} {:>8} {:>9} {:>10} {:>9} {:>9}",
-        "", "conn.", "wall s", "min … max", "÷ fair", "cpu s", unit, "peak MiB", "MB"
+        "{:<26} {:>5} {:>9} {:>15} {:>8} {:>9} {:>10} {:>9} {:>9} {:>9} {:>7}",
+        "", "conn.", "wall s", "min … max", "÷ fair", "cpu s", unit, "peak MiB", "MB", "Mrows/s", "MB/s"
     );
     for measured in &group.contenders {
         let (low, high) = range(&measured.wall_seconds);
         let wall = median(&measured.wall_seconds);
         let cpu = median(&measured.cpu_seconds);
         println!(
-            "{:<26} {:>5} {:>9.3} {:>15} {:>8} {:>9.3} {:>10.3} {:>9.1} {:>9.1}",
+            "{:<26} {:>5} {:>9.3} {:>15} {:>8} {:>9.3} {:>10.3} {:>9.1} {:>9.1} {:>9.3} {:>7}",
             measured.contender,
             measured.connections,
             wall,
@@ -250,6 +263,8 @@ fn print(group: &Group) {
             },
             measured.peak_bytes as f64 / f64::from(1 << 20),
             measured.bytes as f64 / 1e6,
+            measured.rows_per_second / 1e6,
+            measured.megabytes_per_second.map_or_else(String::new, |rate| format!("{rate:.0}")),
         );
     }
     for text in &group.left_out {

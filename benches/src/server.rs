@@ -1,5 +1,6 @@
 //! The server the suite runs against: a private one, or the user's.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(crate) struct Database {
     url: String,
     /// Stops when this is dropped.
     server: Option<Server>,
+    /// The postmaster's children when only this session was there: its own processes, and ours.
+    children: BTreeSet<u32>,
 }
 
 impl Database {
@@ -44,14 +47,18 @@ impl Database {
         };
         let mut session = Session::connect(&Config::parse(Some(&url))?)?;
         session.execute("SET client_min_messages = warning; SET TIME ZONE 'UTC'")?;
-        Ok(Self { session, url, server })
+        let children =
+            server.as_ref().and_then(Server::postmaster_pid).map_or_else(BTreeSet::new, children_of);
+        Ok(Self { session, url, server, children })
     }
 
-    /// The psql of the server's own installation, if the server is the suite's own and has one; else that of
-    /// the `PATH`.
+    /// The psql of the server's own installation, or of one that is found on this machine; else that of the
+    /// `PATH`, which may be a wrapper that takes longer than a small load.
     pub(crate) fn psql(&self) -> PathBuf {
-        let own = self.server.as_ref().map(|server| server.installation().program("psql"));
-        own.filter(|psql| psql.is_file()).unwrap_or_else(|| PathBuf::from("psql"))
+        let own = self.server.as_ref().map(|server| server.installation().clone());
+        let installation = own.or_else(|| pgarrow_server::find().ok().flatten());
+        let psql = installation.map(|installation| installation.program("psql"));
+        psql.filter(|psql| psql.is_file()).unwrap_or_else(|| PathBuf::from("psql"))
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -69,13 +76,18 @@ impl Database {
     /// CPU time, in seconds, of all backends that have ended, when only this session is left; none if the
     /// server is not the suite's own.
     ///
-    /// Source: `cutime` and `cstime` of the postmaster, which waits for them, in proc(5).
+    /// A backend leaves `pg_stat_activity` before its process ends, and its time counts once the postmaster
+    /// has waited for it: so this waits until the process is gone.
+    ///
+    /// Source: `cutime` and `cstime` of the postmaster, in proc(5).
     pub(crate) fn backends_cpu_seconds(&mut self) -> Result<Option<f64>> {
         let Some(pid) = self.server.as_ref().and_then(Server::postmaster_pid) else { return Ok(None) };
         const OTHERS: &str = "SELECT count(*)::text FROM pg_stat_activity \
             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self.value(OTHERS)?.is_none_or(|others| others != "0") {
+        while self.value(OTHERS)?.is_none_or(|others| others != "0")
+            || children_of(pid).difference(&self.children).any(|child| !is_autovacuum(*child))
+        {
             if Instant::now() > deadline {
                 return Err("a session of the last run does not end".into());
             }
@@ -111,5 +123,46 @@ impl Database {
 
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+}
+
+/// The processes that this one is the parent of, those included that have ended and were not waited for.
+fn children_of(parent: u32) -> BTreeSet<u32> {
+    let mut children = BTreeSet::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The parent is the second field after the name in parentheses.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let found = fields.split_whitespace().nth(1).and_then(|pid| pid.parse::<u32>().ok());
+        if found == Some(parent) {
+            children.insert(pid);
+        }
+    }
+    children
+}
+
+/// Whether a process is the server's own and comes and goes as it likes.
+fn is_autovacuum(pid: u32) -> bool {
+    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&title).contains("autovacuum")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_one_until_it_was_waited_for() {
+        let this = std::process::id();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(children_of(this).contains(&child.id()));
+        assert!(!children_of(child.id()).contains(&this));
+        drop(child.stdin.take());
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(!children_of(this).contains(&pid));
     }
 }

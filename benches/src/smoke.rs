@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::compare::{Side, measure};
+use crate::compare::{LoadFrom, Side, Work, measure};
+use crate::compare_instructions::{Counted, measure_rows};
 use crate::decode::{self, DecodeFlags};
 use crate::export::{self, ExportFlags, Target};
+use crate::instructions::Counter;
 use crate::load::{self, LoadFlags};
+use crate::load_table::Rows;
 use crate::memory::{self, MemoryFlags};
 use crate::pages::{self, PagesFlags};
 use crate::python::{self, PythonFlags};
@@ -13,6 +16,8 @@ use crate::report::{self, ReportFlags};
 use crate::rivals::{self, RivalsFlags};
 use crate::rounds::RoundFlags;
 use crate::server::{Database, ServerFlags};
+use crate::sizes::{self, SizesFlags};
+use crate::workloads::Workload;
 use crate::{Result, workloads};
 
 /// What to try.
@@ -40,7 +45,12 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
     rounds.record = Some(records.path().to_owned());
 
     decode::run(&DecodeFlags::smoke(&url))?;
-    export::run(&ExportFlags { rounds: rounds.clone(), n_rounds: 1, target: Target::ALL.to_vec() })?;
+    export::run(&ExportFlags {
+        rounds: rounds.clone(),
+        n_rounds: 1,
+        target: Target::ALL.to_vec(),
+        no_select: false,
+    })?;
     let only = PagesFlags::smoke(rounds.clone(), flags.python.as_deref());
     pages::run(&only)?;
     load::run(&LoadFlags::smoke(&url, &database.psql(), records.path(), flags.python.as_deref()))?;
@@ -62,18 +72,30 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
         if !memory::run(&MemoryFlags::smoke(&url, program))? {
             return Err("an export took more memory than it was allowed".into());
         }
+        sizes::run(&SizesFlags::smoke(&url, program, records.path()))?;
         let workloads = RoundFlags::smoke(&url).workloads(&["five"])?;
         let workload = workloads.first().ok_or("no workload")?;
         let prepared = workload.prepare(&mut database, 0.002)?;
         let table = prepared.tables.first().ok_or("a workload without tables")?;
         let side = Side { program, flags: &[] };
-        for to in ["none", "parquet"] {
-            let changes = measure(&mut database, table, to, [side; 2], 2)?;
+        let rows = prepared_rows(&mut database, table)?;
+        let psql = database.psql();
+        let file = Rows::prepare(&mut database, workload, 1_000, &psql)?;
+        let loaded = LoadFrom::Ipc.file(&file);
+        let works = [
+            (Work::Export(table, "none", &[]), rows),
+            (Work::Export(table, "parquet", &[]), rows),
+            (Work::Load(&loaded), file.count),
+        ];
+        for (work, rows) in works {
+            let changes = measure(&mut database, work, rows, [side; 2], 2)?;
             // The times of tiny exports say nothing; the check is that they were found and measured.
             if changes.iter().all(|change| change.a_seconds <= 0.0 || change.b_seconds <= 0.0) {
                 return Err(format!("nothing was timed: {changes:?}").into());
             }
         }
+        drop(file);
+        instructions(&mut database, workload, side)?;
     }
     let to = records.path().join("report");
     report::run(&ReportFlags { from: Some(records.path().to_owned()), to: Some(to.clone()) })?;
@@ -87,4 +109,27 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
         return Err("the report has no loads".into());
     }
     Ok(())
+}
+
+fn prepared_rows(database: &mut Database, table: &str) -> Result<u64> {
+    let count = database.value(&format!("SELECT count(*)::text FROM {table}"))?;
+    Ok(count.ok_or("no count")?.parse()?)
+}
+
+/// Counts instructions, if that is possible here: of the same program twice they are about the same, and the
+/// larger run has more.
+fn instructions(database: &mut Database, workload: &Workload, side: Side<'_>) -> Result<()> {
+    let counter = match Counter::find() {
+        Ok(counter) => counter,
+        Err(error) => {
+            println!("{error}: left out");
+            return Ok(());
+        }
+    };
+    let all = measure_rows(database, counter, workload, [side; 2], true, true, [200, 1_000])?;
+    let is_plausible = |counted: &Counted| counted.a > 0.0 && (counted.b / counted.a - 1.0).abs() < 0.5;
+    match all.iter().find(|counted| !is_plausible(counted)) {
+        Some(counted) => Err(format!("instructions of the same program: {counted:?}").into()),
+        None => Ok(()),
+    }
 }

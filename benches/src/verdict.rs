@@ -13,8 +13,10 @@ pub(crate) const TOTAL_THRESHOLD: f64 = 0.05;
 pub(crate) const PHASE_THRESHOLD: f64 = 0.20;
 /// A phase counts only if it changes the total by this much: 20 % of almost nothing is nothing.
 const PHASE_SHARE_MIN: f64 = 0.01;
-/// The name of the whole run, beside the names of its phases.
+/// The name of a run's own time, beside the names of its phases.
 pub(crate) const TOTAL: &str = "total";
+/// The name of the time of the command from its start to its end: starting, connecting and planning included.
+pub(crate) const WHOLE: &str = "whole command";
 
 /// Seconds by name: [`TOTAL`], and the phases that a report has.
 pub(crate) type Times = BTreeMap<String, f64>;
@@ -75,7 +77,7 @@ fn flatten(name: &str, value: &Value, times: &mut Times) {
     }
 }
 
-/// Compares the rounds of two revisions. The total comes first.
+/// Compares the rounds of two revisions. The total comes first, the whole command next.
 pub(crate) fn changes(a: &[Times], b: &[Times]) -> Vec<Change> {
     let of = |rounds: &[Times], name: &str| -> Vec<f64> {
         rounds.iter().filter_map(|times| times.get(name).copied()).collect()
@@ -83,13 +85,13 @@ pub(crate) fn changes(a: &[Times], b: &[Times]) -> Vec<Change> {
     let mut names: Vec<&String> = a.iter().chain(b).flat_map(BTreeMap::keys).collect();
     names.sort();
     names.dedup();
-    names.sort_by_key(|name| *name != TOTAL);
+    names.sort_by_key(|name| (*name != TOTAL, *name != WHOLE));
     let total_seconds = median(&of(a, TOTAL));
     let changes = names.into_iter().map(|name| {
         let (a, b) = (of(a, name), of(b, name));
         let (a_seconds, b_seconds) = (median(&a), median(&b));
         let noise_seconds = spread(&a) + spread(&b);
-        let threshold = match name == TOTAL {
+        let threshold = match name == TOTAL || name == WHOLE {
             true => TOTAL_THRESHOLD * a_seconds,
             false => (PHASE_THRESHOLD * a_seconds).max(PHASE_SHARE_MIN * total_seconds),
         };
