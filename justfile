@@ -65,6 +65,8 @@ bench:
     {{ just_executable() }} --justfile {{ justfile() }} _bench decode --rows 100000 --rounds 3 --record target/bench/record
     {{ just_executable() }} --justfile {{ justfile() }} _bench export --scale 0.1 --rounds 5 --connections 2 --record target/bench/record
     {{ just_executable() }} --justfile {{ justfile() }} _bench rivals --scale 0.1 --rounds 5 --connections 2 --record target/bench/record
+    cargo build --release --locked -p pgarrow-cli
+    {{ just_executable() }} --justfile {{ justfile() }} _bench sizes --only five,lineitem --rows 100,1000,10000,100000 --rounds 5 --record target/bench/record
     {{ just_executable() }} --justfile {{ justfile() }} _bench report --from target/bench/record
 
 # Decoding in memory, by workload and type: just bench-decode --instructions
@@ -83,6 +85,16 @@ bench-rivals *args:
 bench-pages *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench pages --record benches/record {{ args }}
 
+# Whole exports of 100 to 1,000,000 rows, beside psql's \copy and sync: just bench-sizes --only five --rows 100,1000
+bench-sizes *args:
+    cargo build --release --locked -p pgarrow-cli
+    {{ just_executable() }} --justfile {{ justfile() }} _bench sizes --record benches/record {{ args }}
+
+# COPY, pages and auto by 1, 2 and 4 readers over TLS, 1 Gbit/s (as root) and 20 ms: just bench-network --only five --links tls,long
+bench-network *args:
+    cargo build --release --locked -p pgarrow-cli
+    {{ just_executable() }} --justfile {{ justfile() }} _bench network --record benches/record {{ args }}
+
 # Rows into a table, beside psql's \copy, ADBC, DuckDB, pgpq and INSERT: just bench-load --only five --rows 1000000
 bench-load *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench load --record benches/record {{ args }}
@@ -97,17 +109,21 @@ bench-memory *args:
     cargo build --release --locked -p pgarrow-cli
     {{ just_executable() }} --justfile {{ justfile() }} _bench memory --record benches/record {{ args }}
 
-# Two revisions in turn; fails if B is worse: just bench-compare main HEAD, just bench-compare v0.1.0 HEAD 6000000
+# Two revisions in turn, exports and loads; fails if B is worse: just bench-compare main HEAD, just bench-compare main HEAD --instructions --rounds 0
 bench-compare ref_a ref_b *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench compare {{ ref_a }} {{ ref_b }} {{ args }}
 
-# A flame graph, by perf: just bench-profile text --target parquet
+# A flame graph, by perf: just bench-profile text --target parquet, just bench-profile five --load ipc
 bench-profile *args:
     RUSTFLAGS="-C force-frame-pointers=yes" cargo run --profile profiling --locked --target-dir target/frames -p pgarrow-bench -- profile {{ args }}
 
 # Markdown and charts from the recorded results
 bench-report *args:
     {{ just_executable() }} --justfile {{ justfile() }} _bench report {{ args }}
+
+# The book's page about larger machines, from the recorded costs of a row
+bench-model *args:
+    {{ just_executable() }} --justfile {{ justfile() }} _bench model {{ args }}
 
 # The suite's own checks, on tiny tables: measures nothing
 bench-smoke *args:

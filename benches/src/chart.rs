@@ -123,6 +123,7 @@ impl Bar {
 /// With three significant digits.
 pub(crate) fn seconds(value: f64) -> String {
     match value {
+        ..0.1 => format!("{:.1} ms", value * 1e3),
         ..1.0 => format!("{:.0} ms", value * 1e3),
         ..10.0 => format!("{value:.2} s"),
         _ => format!("{value:.1} s"),
@@ -173,7 +174,7 @@ mod tests {
     fn times() {
         assert_eq!(
             [0.0123, 0.9994, 1.0, 9.999, 12.34].map(seconds),
-            ["12 ms", "999 ms", "1.00 s", "10.00 s", "12.3 s"]
+            ["12.3 ms", "999 ms", "1.00 s", "10.00 s", "12.3 s"]
         );
     }
 }

@@ -128,7 +128,8 @@ pub(crate) fn run(flags: &CompareFlags) -> Result<bool> {
             worse += timed(flags, &mut database, workload, scale, sides)?;
         }
         if let Some(counter) = counter {
-            let (exports, loads) = (!flags.no_exports, !flags.no_loads);
+            let exports = if flags.no_exports { &[][..] } else { &counted::EXPORTS };
+            let loads = if flags.no_loads { &[][..] } else { &LoadFrom::ALL };
             let all = counted::measure(&mut database, counter, workload, sides, exports, loads)?;
             counted::print(workload.name, &all);
             worse += all.iter().filter(|counted| counted.verdict() == Verdict::Worse).count();

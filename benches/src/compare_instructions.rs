@@ -16,8 +16,11 @@ const ROWS: [u64; 2] = [20_000, 60_000];
 /// A count changes if it does so by this much.
 const THRESHOLD: f64 = 0.01;
 
-/// The exports: a name, `--to`, and flags. One reader, so that its work is the same in each run.
-const EXPORTS: [(&str, &str, &[&str]); 5] = [
+/// An export: a name, `--to`, and flags.
+type Export = (&'static str, &'static str, &'static [&'static str]);
+
+/// One reader, so that its work is the same in each run.
+pub(crate) const EXPORTS: [Export; 5] = [
     ("COPY → none", "none", &["--readers=1", "--read-mode=copy"]),
     ("COPY → parquet", "parquet", &["--readers=1", "--read-mode=copy"]),
     ("COPY → ipc", "ipc", &["--readers=1", "--read-mode=copy"]),
@@ -54,8 +57,8 @@ pub(crate) fn measure(
     counter: Counter,
     workload: &Workload,
     sides: [Side<'_>; 2],
-    exports: bool,
-    loads: bool,
+    exports: &[Export],
+    loads: &[LoadFrom],
 ) -> Result<Vec<Counted>> {
     measure_rows(database, counter, workload, sides, exports, loads, ROWS)
 }
@@ -66,8 +69,8 @@ pub(crate) fn measure_rows(
     counter: Counter,
     workload: &Workload,
     sides: [Side<'_>; 2],
-    exports: bool,
-    loads: bool,
+    exports: &[Export],
+    loads: &[LoadFrom],
     sizes: [u64; 2],
 ) -> Result<Vec<Counted>> {
     database.execute("CREATE EXTENSION IF NOT EXISTS pageinspect")?;
@@ -91,16 +94,12 @@ pub(crate) fn measure_rows(
         all.push(Counted { name: name.to_owned(), a: a?, b: b? });
         Ok(())
     };
-    if exports {
-        for (name, to, flags) in EXPORTS {
-            count(name, tables.each_ref().map(|rows| Work::Export(&rows.table, to, flags)))?;
-        }
+    for (name, to, flags) in exports {
+        count(name, tables.each_ref().map(|rows| Work::Export(&rows.table, to, flags)))?;
     }
-    if loads {
-        for from in LoadFrom::ALL {
-            let files = tables.each_ref().map(|rows| from.file(rows));
-            count(&format!("load {}", from.name()), files.each_ref().map(|file| Work::Load(file)))?;
-        }
+    for from in loads {
+        let files = tables.each_ref().map(|rows| from.file(rows));
+        count(&format!("load {}", from.name()), files.each_ref().map(|file| Work::Load(file)))?;
     }
     Ok(all)
 }

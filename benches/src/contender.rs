@@ -69,6 +69,7 @@ pub(crate) const PLAIN_DRAIN: &str = "plain drain";
 /// The limit that pages are compared with, and the names of their contenders.
 pub(crate) const COPY: &str = "pgarrow → Arrow";
 pub(crate) const PAGES: &str = "pages → Arrow";
+pub(crate) const COPY_PARQUET: &str = "pgarrow → Parquet";
 pub(crate) const PAGES_PARQUET: &str = "pages → Parquet";
 /// The contenders that only read.
 pub(crate) const DRAINS: [&str; 2] = [PLAIN_DRAIN, FAIR_DRAIN];
@@ -81,7 +82,7 @@ impl Ours {
             Self::SelectDrain => "SELECT drain",
             Self::Arrow => COPY,
             Self::Select => "SELECT → Arrow",
-            Self::Parquet => "pgarrow → Parquet",
+            Self::Parquet => COPY_PARQUET,
             Self::Ipc => "pgarrow → IPC",
             Self::Auto => "auto → Arrow",
             Self::Pages => PAGES,

@@ -5,6 +5,7 @@
 //!  rivals     the same beside ADBC, DuckDB, ConnectorX, psycopg and pg2parquet
 //!  pages      heap pages beside COPY, the drains and DuckDB
 //!  sizes      exports of 100 to 1,000,000 rows, as whole commands beside psql's \copy
+//!  network    TLS, 1 Gbit/s and 20 ms: COPY, pages and the command's own choice, by 1 to 4 readers
 //!  load       rows into a table: pgarrow beside psql's \copy, ADBC, DuckDB, pgpq, INSERT; server to server
 //!  decode     COPY bytes in memory → batches, nanoseconds a row; with valgrind, instructions a row
 //!  python     tables of pyarrow, polars and pandas, and small queries, beside what Python has for them
@@ -12,6 +13,7 @@
 //!  compare    two git revisions of the command in turn, in total and by phases
 //!  profile    a flame graph of one export
 //!  report     Markdown and charts from the recorded results
+//!  model      the book's page about larger machines, from the recorded costs
 //!  smoke      all of it on tiny tables, for its checks only
 //! ```
 //!
@@ -30,6 +32,7 @@ mod decode;
 mod drain;
 mod drains;
 mod export;
+mod far;
 mod folders;
 mod instructions;
 mod load;
@@ -38,6 +41,8 @@ mod load_report;
 mod load_table;
 mod loaders;
 mod memory;
+mod model;
+mod network;
 mod pages;
 mod profile;
 mod python;
@@ -83,6 +88,8 @@ enum Command {
     Pages(pages::PagesFlags),
     /// Exports of few rows and many, as whole commands, beside psql's \copy and sync
     Sizes(sizes::SizesFlags),
+    /// COPY, pages and the command's own choice over TLS, over 1 Gbit/s (as root) and over a link of 20 ms
+    Network(network::NetworkFlags),
     /// Rows into a table, beside psql's \copy of the same rows from a binary file, and beside other programs
     Load(load::LoadFlags),
     /// In-memory decoding, by workload and by type
@@ -98,6 +105,8 @@ enum Command {
     Profile(profile::ProfileFlags),
     /// Markdown and charts from the recorded results
     Report(report::ReportFlags),
+    /// The book's page about larger machines, from the recorded costs of a row
+    Model(model::ModelFlags),
     /// Every check of the suite on tiny tables; measures nothing
     Smoke(smoke::SmokeFlags),
     /// One run of one contender, in a process of its own (used by the other subcommands)
@@ -122,6 +131,7 @@ fn main() -> ExitCode {
         Command::Rivals(flags) => rivals::run(&flags),
         Command::Pages(flags) => pages::run(&flags),
         Command::Sizes(flags) => sizes::run(&flags),
+        Command::Network(flags) => network::run(&flags),
         Command::Load(flags) => load::run(&flags),
         Command::LoadChild(flags) => load_child::run(&flags),
         Command::Decode(flags) => decode::run(&flags),
@@ -138,6 +148,7 @@ fn main() -> ExitCode {
         },
         Command::Profile(flags) => profile::run(&flags),
         Command::Report(flags) => report::run(&flags),
+        Command::Model(flags) => model::run(&flags),
         Command::Smoke(flags) => smoke::run(&flags),
         Command::Child(flags) => child::run(&flags),
         Command::Commands(flags) => sizes::run_commands(&flags),

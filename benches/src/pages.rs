@@ -63,7 +63,7 @@ pub(crate) fn run(flags: &PagesFlags) -> Result<()> {
             if database.socket_url().is_some() {
                 all.push(Ours::PagesSocket);
             }
-            all.push(Ours::PagesParquet);
+            all.extend([Ours::Parquet, Ours::PagesParquet]);
             let mut all: Vec<Contender> = all.into_iter().map(|ours| Contender::ours(ours, *n)).collect();
             all.extend(python.iter().flat_map(|python| duckdb(python, *n)));
             groups.push(measure(&mut database, &prepared, rounds.scale, *n, all, *n_rounds)?);

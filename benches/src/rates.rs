@@ -4,6 +4,7 @@
 //! one has more of them, whether it reads pages, writes small files or receives text.
 
 use crate::contender::DRAINS;
+use crate::network;
 use crate::python::EXPORT;
 use crate::rounds::{Group, Measured};
 use crate::stats::median;
@@ -14,7 +15,7 @@ impl Group {
     fn copy_bytes(&self) -> u64 {
         let by_copy = |measured: &&Measured| {
             let name = measured.contender.as_str();
-            DRAINS.contains(&name) || name == EXPORT
+            DRAINS.contains(&name) || name == EXPORT || name.starts_with(network::COPY)
         };
         match self.copy_bytes {
             0 => self.contenders.iter().find(by_copy).map_or(0, |measured| measured.bytes),
@@ -39,8 +40,13 @@ impl Group {
 /// The two cells of a report's table: rows and megabytes a second.
 pub(crate) fn cells(measured: &Measured) -> String {
     let rows = per_second(measured.rows_per_second);
-    let megabytes = measured.megabytes_per_second.map_or_else(String::new, |rate| format!("{rate:.0}"));
+    let megabytes = measured.megabytes_per_second.map_or_else(String::new, megabytes);
     format!("{rows} | {megabytes}")
+}
+
+/// With two digits or more.
+fn megabytes(rate: f64) -> String {
+    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 /// With three digits, in thousands or millions: `0.123 M`, `45.6 k`.
@@ -98,5 +104,6 @@ mod tests {
             [1234.0, 45_600.0, 2_345_678.0, 45_600_000.0].map(per_second),
             ["1234", "46 k", "2.35 M", "45.6 M"]
         );
+        assert_eq!([0.31, 64.8].map(megabytes), ["0.3", "65"]);
     }
 }

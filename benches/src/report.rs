@@ -14,7 +14,7 @@ use crate::python::EXPORT;
 use crate::record::{RECORD_VERSION, Record};
 use crate::rounds::{Group, Measured};
 use crate::stats::{median, range};
-use crate::{Result, folders, load_report, python_report, rates, sizes};
+use crate::{Result, folders, load_report, network, python_report, rates, sizes};
 
 /// The folder of the records, and the folder to write to.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub(crate) fn run(flags: &ReportFlags) -> Result<()> {
 }
 
 /// The records of a folder, the oldest first.
-fn read(folder: &Path) -> Result<Vec<Record<Value>>> {
+pub(crate) fn read(folder: &Path) -> Result<Vec<Record<Value>>> {
     let mut records = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -113,7 +113,9 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
     for ((kind, workload, size), latest) in &loops {
         let chart = format!("chart-{kind}-{workload}-{size}.svg");
         let Latest { record, group } = latest;
-        if kind == LOAD {
+        if kind == network::KIND {
+            network::table(&mut text, record, group)?;
+        } else if kind == LOAD {
             files.push((chart.clone(), load_report::chart(record, group).svg()?));
             load_report::table(&mut text, record, group, &chart)?;
         } else {
@@ -132,7 +134,7 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-fn without_results(record: &Record<Value>) -> Record<()> {
+pub(crate) fn without_results(record: &Record<Value>) -> Record<()> {
     let Record { record_version, kind, date, revision, versions, machine, results: _ } = record.clone();
     Record { record_version, kind, date, revision, versions, machine, results: () }
 }
@@ -349,7 +351,7 @@ mod tests {
         assert_eq!(names, ["chart-export-five-2.svg", "chart-rivals-five-2.svg", "RESULTS.md"]);
         let text = &files[2].1;
         assert!(
-            text.contains("| pgarrow → Arrow | 2 | 1.50 s | 1.50 s … 3.00 s | 1.500 | 0.50 s | 0.100 |  | 1 MiB | 1.0 | 3.33 M | 1 |"),
+            text.contains("| pgarrow → Arrow | 2 | 1.50 s | 1.50 s … 3.00 s | 1.500 | 0.50 s | 0.100 |  | 1 MiB | 1.0 | 3.33 M | 0.7 |"),
             "{text}"
         );
         assert!(!text.contains("9.000") && text.contains("| 3.000 |"), "{text}");

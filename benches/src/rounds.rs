@@ -133,7 +133,7 @@ pub(crate) fn measure(
     let plan = pgarrow::Source::connect_blocking(database.url())?.table(table).open()?.plan().clone();
     let answer = Answer::of(database, &plan, &prepared.tables)?;
     let pages = pages(database, table)?;
-    let url = database.url().to_owned();
+    let url = database.read_url().to_owned();
     let socket_url = database.socket_url();
     let first = Round {
         url: &url,

@@ -30,26 +30,35 @@ pub(crate) struct Database {
     server: Option<Server>,
     /// The postmaster's children when only this session was there: its own processes, and ours.
     children: BTreeSet<u32>,
+    /// How contenders reach the server, if not by `url`.
+    read_url: Option<String>,
 }
 
 impl Database {
     pub(crate) fn open(flags: &ServerFlags) -> Result<Self> {
-        let (url, server) = match &flags.url {
-            Some(url) => (url.clone(), None),
-            None => {
-                // Everything in memory: the suite measures the wire, not the disk.
-                let options = ServerOptions::new()
-                    .shared_buffers("3GB")
-                    .setting("max_parallel_workers_per_gather", "0");
-                let server = Server::start(options)?;
-                (server.url(), Some(server))
-            }
-        };
+        match &flags.url {
+            Some(url) => Self::connect(url.clone(), None),
+            None => Self::private(Self::options()),
+        }
+    }
+
+    /// The options of a private server. Everything in memory: the suite measures the wire, not the disk.
+    pub(crate) fn options() -> ServerOptions {
+        ServerOptions::new().shared_buffers("3GB").setting("max_parallel_workers_per_gather", "0")
+    }
+
+    /// A private server.
+    pub(crate) fn private(options: ServerOptions) -> Result<Self> {
+        let server = Server::start(options)?;
+        Self::connect(server.url(), Some(server))
+    }
+
+    fn connect(url: String, server: Option<Server>) -> Result<Self> {
         let mut session = Session::connect(&Config::parse(Some(&url))?)?;
         session.execute("SET client_min_messages = warning; SET TIME ZONE 'UTC'")?;
         let children =
             server.as_ref().and_then(Server::postmaster_pid).map_or_else(BTreeSet::new, children_of);
-        Ok(Self { session, url, server, children })
+        Ok(Self { session, url, server, children, read_url: None })
     }
 
     /// The psql of the server's own installation, or of one that is found on this machine; else that of the
@@ -63,6 +72,21 @@ impl Database {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL by which contenders read.
+    pub(crate) fn read_url(&self) -> &str {
+        self.read_url.as_deref().unwrap_or(&self.url)
+    }
+
+    /// Has contenders read by another URL from now on: over TLS, or through a proxy.
+    pub(crate) fn read_by(&mut self, url: Option<String>) {
+        self.read_url = url;
+    }
+
+    /// The port, if the server is the suite's own.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.server.as_ref().map(Server::port)
     }
 
     /// The URL of the server's Unix socket, if the server is the suite's own.

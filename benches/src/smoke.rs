@@ -1,9 +1,10 @@
 //! All of the suite on tiny tables: it passes if every answer is right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::compare::{LoadFrom, Side, Work, measure};
-use crate::compare_instructions::{Counted, measure_rows};
+use crate::compare_instructions::{Counted, EXPORTS, measure_rows};
 use crate::decode::{self, DecodeFlags};
 use crate::export::{self, ExportFlags, Target};
 use crate::instructions::Counter;
@@ -18,7 +19,7 @@ use crate::rounds::RoundFlags;
 use crate::server::{Database, ServerFlags};
 use crate::sizes::{self, SizesFlags};
 use crate::workloads::Workload;
-use crate::{Result, workloads};
+use crate::{Result, folders, workloads};
 
 /// What to try.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,6 +74,7 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
             return Err("an export took more memory than it was allowed".into());
         }
         sizes::run(&SizesFlags::smoke(&url, program, records.path()))?;
+        network(program, records.path())?;
         let workloads = RoundFlags::smoke(&url).workloads(&["five"])?;
         let workload = workloads.first().ok_or("no workload")?;
         let prepared = workload.prepare(&mut database, 0.002)?;
@@ -105,8 +107,17 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
             return Err(format!("the report has no {}", workload.name).into());
         }
     }
-    if !text.contains("load: five, 1,000 rows") {
-        return Err("the report has no loads".into());
+    let mut parts = vec!["load: five, 1,000 rows"];
+    if flags.program.is_some() {
+        parts.extend([
+            "sizes: five, 100 rows",
+            "network: five, plain",
+            "network: five, TLS",
+            "network: five, 20 ms",
+        ]);
+    }
+    if let Some(missing) = parts.iter().find(|part| !text.contains(**part)) {
+        return Err(format!("the report has no {missing}").into());
     }
     Ok(())
 }
@@ -114,6 +125,13 @@ pub(crate) fn run(flags: &SmokeFlags) -> Result<()> {
 fn prepared_rows(database: &mut Database, table: &str) -> Result<u64> {
     let count = database.value(&format!("SELECT count(*)::text FROM {table}"))?;
     Ok(count.ok_or("no count")?.parse()?)
+}
+
+/// All links for a tiny table; in a process of its own, which may give itself a network of its own.
+fn network(program: &Path, record: &Path) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["network", "--only=five", "--scale=0.002", "--rounds=1", "--readers=1,2"]);
+    folders::succeed(command.arg("--program").arg(program).arg("--record").arg(record))
 }
 
 /// Counts instructions, if that is possible here: of the same program twice they are about the same, and the
@@ -126,7 +144,8 @@ fn instructions(database: &mut Database, workload: &Workload, side: Side<'_>) ->
             return Ok(());
         }
     };
-    let all = measure_rows(database, counter, workload, [side; 2], true, true, [200, 1_000])?;
+    let (exports, loads) = (EXPORTS.get(..1).unwrap_or_default(), [LoadFrom::Ipc]);
+    let all = measure_rows(database, counter, workload, [side; 2], exports, &loads, [200, 1_000])?;
     let is_plausible = |counted: &Counted| counted.a > 0.0 && (counted.b / counted.a - 1.0).abs() < 0.5;
     match all.iter().find(|counted| !is_plausible(counted)) {
         Some(counted) => Err(format!("instructions of the same program: {counted:?}").into()),
