@@ -74,7 +74,7 @@ fn has_wrong_digit(lanes: u64) -> bool {
 /// Shifts by 16 × `lanes` bits, up to 64, in halves: a single shift by 64 is invalid.
 #[inline(always)]
 fn half_of(lanes: u32) -> u32 {
-    8 * lanes & 63
+    (8 * lanes) & 63
 }
 
 const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
