@@ -149,11 +149,13 @@ impl Leaf {
     }
 
     pub(crate) fn write(&mut self, array: &dyn Array, scratch: &mut Scratch) -> Result<(), ParquetError> {
+        // Of an enum's labels, too.
+        let all_nulls = array.logical_nulls();
         let mut start = 0;
         while start < array.len() {
             let room = (self.page_rows - self.levels.rows()).min(PIECE_ROWS).min(array.len() - start);
             let rows = self.values.fit(array, start, room)?.clamp(1, room);
-            let nulls = array.nulls().map(|nulls| nulls.slice(start, rows));
+            let nulls = all_nulls.as_ref().map(|nulls| nulls.slice(start, rows));
             let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
             let mut piece = Piece { array, start, rows, nulls };
             let taken = self.values.append(&piece)?;
@@ -231,9 +233,14 @@ fn is_int64(data_type: &DataType) -> bool {
     }
 }
 
+/// Whether [`Texts`] reads arrays of this type.
 fn is_text(data_type: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
-    matches!(data_type, Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView)
+    use DataType::{Binary, BinaryView, Dictionary, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    match data_type {
+        Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => true,
+        Dictionary(keys, values) => **keys == DataType::Int32 && **values == Utf8,
+        _ => false,
+    }
 }
 
 /// Whether [`Fixed`] reads arrays of this type.

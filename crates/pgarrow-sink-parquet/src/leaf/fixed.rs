@@ -8,7 +8,7 @@ use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 
-use crate::leaf::bound::Bound;
+use crate::leaf::bound::{Bound, Order};
 use crate::leaf::number::native;
 use crate::leaf::values::{Dictionary, Filter, PageEnd, Piece, Values, Wanted};
 
@@ -19,7 +19,7 @@ pub(crate) struct Fixed {
     width: usize,
     bytes: Vec<u8>,
     /// Smallest and largest value of the page in progress.
-    range: Option<(Vec<u8>, Vec<u8>)>,
+    range: Option<(Bound, Bound)>,
     wants_bounds: bool,
     page_bytes: usize,
     filter: Option<Filter>,
@@ -36,23 +36,31 @@ impl Fixed {
         n.saturating_sub(self.bytes.len() / self.width.max(1))
     }
 
-    /// Keeps smallest and largest value, in the order of `key`.
-    fn widen<K: Ord>(&mut self, values: &[u8], key: impl Fn(&[u8]) -> K) {
-        let all = || values.chunks_exact(self.width);
-        let (Some(min), Some(max)) = (all().min_by_key(|v| key(v)), all().max_by_key(|v| key(v))) else {
-            return;
+    /// Keeps smallest and largest value.
+    fn widen(&mut self, values: &[u8], is_decimal: bool) {
+        let values = values.chunks_exact(self.width);
+        let both = if self.width > size_of::<u128>() {
+            values.clone().min().zip(values.max()).map(|(min, max)| (min.to_vec(), max.to_vec()))
+        } else {
+            // The first bit of a decimal is its sign.
+            let sign = if is_decimal { 1 << (8 * self.width - 1) } else { 0 };
+            let mut keys = values.map(|value| wide(value) ^ sign);
+            let first = keys.next();
+            let range =
+                first.map(|first| keys.fold((first, first), |(min, max), key| (min.min(key), max.max(key))));
+            let start = size_of::<u128>() - self.width;
+            let value = |key: u128| (key ^ sign).to_be_bytes()[start..].to_vec();
+            range.map(|(min, max)| (value(min), value(max)))
         };
-        match &mut self.range {
-            None => self.range = Some((min.to_vec(), max.to_vec())),
-            Some((least, most)) => {
-                if key(min) < key(least) {
-                    least.copy_from_slice(min);
-                }
-                if key(max) > key(most) {
-                    most.copy_from_slice(max);
-                }
-            }
-        }
+        let order = if is_decimal { Order::SignedBytes } else { Order::Natural };
+        let Some((min, max)) = both.map(|(min, max)| (Bound::Bytes(min), Bound::Bytes(max))) else { return };
+        self.range = Some(match self.range.take() {
+            None => (min, max),
+            Some((least, most)) => (
+                if min.is_less(&least, order) { min } else { least },
+                if most.is_less(&max, order) { max } else { most },
+            ),
+        });
     }
 }
 
@@ -86,12 +94,7 @@ impl Values for Fixed {
         let bytes = std::mem::take(&mut self.bytes);
         let values = &bytes[before..];
         if self.wants_bounds {
-            match width {
-                // As a number with its sign, which the first bit is.
-                1..=16 if is_decimal => self.widen(values, |value| wide(value) ^ 1 << (8 * width - 1)),
-                1..=16 => self.widen(values, wide),
-                _ => self.widen(values, <[u8]>::to_vec),
-            }
+            self.widen(values, is_decimal);
         }
         if let Some(filter) = &mut self.filter {
             values.chunks_exact(width).for_each(|value| filter.insert(value));
@@ -111,8 +114,7 @@ impl Values for Fixed {
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd {
         out.extend_from_slice(&self.bytes);
         self.bytes.clear();
-        let bounds = self.range.take().map(|(min, max)| (Bound::Bytes(min), Bound::Bytes(max)));
-        PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: None }
+        PageEnd { encoding: Encoding::PLAIN, bounds: self.range.take(), text_bytes: None }
     }
 
     fn end_dictionary(&mut self) -> Option<Dictionary> {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use arrow_array::types::{ByteArrayType, ByteViewType};
-use arrow_array::{GenericByteArray, GenericByteViewArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ByteArrayType, ByteViewType, Int32Type};
+use arrow_array::{Array, GenericByteArray, GenericByteViewArray, StringArray};
 use arrow_buffer::ArrowNativeType;
 
 use crate::leaf::bound::Bound;
@@ -19,6 +20,11 @@ pub(crate) trait Strings<'a>: Copy {
 
     /// The bytes of some rows, if they are next to one another.
     fn span(self, rows: Range<usize>) -> Option<&'a [u8]>;
+
+    /// Appends the lengths of some rows.
+    fn put_lengths(self, rows: Range<usize>, lengths: &mut Vec<i32>) {
+        lengths.extend(rows.map(|row| self.value(row).len() as i32));
+    }
 
     /// The first bytes of a value as a number, which orders values whose first bytes differ.
     #[inline]
@@ -74,6 +80,11 @@ impl<'a, T: ByteArrayType> Strings<'a> for Offsets<'a, T> {
         Some(&self.bytes[self.range(rows)])
     }
 
+    fn put_lengths(self, rows: Range<usize>, lengths: &mut Vec<i32>) {
+        let pairs = self.offsets[rows.start..=rows.end].array_windows();
+        lengths.extend(pairs.map(|[start, end]| (end.as_usize() - start.as_usize()) as i32));
+    }
+
     #[inline]
     fn head(self, row: usize) -> u64 {
         let range = self.range(row..row + 1);
@@ -109,6 +120,41 @@ impl<'a, T: ByteViewType> Strings<'a> for Views<'a, T> {
         // A view begins with the value's length.
         let views = self.0.views().get(rows).unwrap_or_default();
         views.iter().map(|view| *view as u32 as usize).fold(0, usize::saturating_add)
+    }
+
+    fn span(self, _: Range<usize>) -> Option<&'a [u8]> {
+        None
+    }
+}
+
+/// Values by their numbers: the labels of an enum.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyed<'a> {
+    keys: &'a [i32],
+    values: &'a StringArray,
+}
+
+impl<'a> Keyed<'a> {
+    /// `None` for other keys or values.
+    pub(crate) fn new(array: &'a dyn Array) -> Option<Self> {
+        let array = array.as_dictionary_opt::<Int32Type>()?;
+        Some(Self { keys: array.keys().values(), values: array.values().as_string_opt()? })
+    }
+}
+
+impl<'a> Strings<'a> for Keyed<'a> {
+    #[inline]
+    fn value(self, row: usize) -> &'a [u8] {
+        self.values.value(self.keys[row] as usize).as_bytes()
+    }
+
+    fn bytes(self, rows: Range<usize>) -> usize {
+        // What is null has any key.
+        let value = |key: &i32| {
+            let key = usize::try_from(*key).ok().filter(|key| *key < self.values.len());
+            key.map_or(0, |key| self.values.value(key).len())
+        };
+        self.keys[rows].iter().map(value).fold(0, usize::saturating_add)
     }
 
     fn span(self, _: Range<usize>) -> Option<&'a [u8]> {

@@ -108,7 +108,7 @@ impl TextTable {
     }
 
     /// The index of a value, which is added if it is new.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn intern(&mut self, value: &[u8]) -> u32 {
         let ends = Ends::of(value);
         let mut place = (hash(ends, value) >> self.shift) as usize;
@@ -126,12 +126,15 @@ impl TextTable {
         index
     }
 
+    #[inline(never)]
     fn has_middle(&self, entry: &Entry, value: &[u8]) -> bool {
         let own = &self.page[entry.start..entry.start + entry.ends.length];
-        let words = entry.ends.middle(own).iter().zip(entry.ends.middle(value));
-        words.fold(true, |is_same, (one, two)| {
-            is_same & (u64::from_le_bytes(*one) == u64::from_le_bytes(*two))
-        })
+        let (own, other) = (entry.ends.middle(own), entry.ends.middle(value));
+        let mut differ = 0;
+        for (at, word) in own.iter().enumerate() {
+            differ |= u64::from_le_bytes(*word) ^ other.get(at).map_or(0, |word| u64::from_le_bytes(*word));
+        }
+        differ == 0
     }
 
     #[cold]
@@ -189,10 +192,15 @@ impl TextTable {
     }
 }
 
+/// Spreads words over all bits.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(SPREAD).rotate_left(29)
+}
+
 #[inline]
 fn hash(ends: Ends, value: &[u8]) -> u64 {
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(SPREAD).rotate_left(29);
     let mut hash = mix(mix(ends.length as u64, ends.first), ends.last);
     if ends.length > 2 * WORD {
         hash = ends.middle(value).iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));

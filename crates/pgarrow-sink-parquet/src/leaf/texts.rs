@@ -13,7 +13,7 @@ use parquet::errors::ParquetError;
 use crate::leaf::bound::Bound;
 use crate::leaf::delta::Delta;
 use crate::leaf::numbers::{index_width, put_indexes};
-use crate::leaf::strings::{Extremes, Offsets, Strings, Views};
+use crate::leaf::strings::{Extremes, Keyed, Offsets, Strings, Views};
 use crate::leaf::text_table::TextTable;
 use crate::leaf::values::{Dictionary, Filter, PageEnd, Piece, Values, Wanted};
 
@@ -72,7 +72,12 @@ macro_rules! with_strings {
                 let $strings = Views($array.as_byte_view::<BinaryViewType>());
                 $do
             }
-            _ => return Err(ParquetError::General("an array has no text of its column's type".to_owned())),
+            _ => match Keyed::new($array) {
+                Some($strings) => $do,
+                None => {
+                    return Err(ParquetError::General("an array has no text of its column's type".to_owned()))
+                }
+            },
         }
     };
 }
@@ -116,7 +121,8 @@ impl Texts {
             None => {
                 let mut bytes = 0_usize;
                 let is_full = |row: &usize| {
-                    bytes = bytes.saturating_add(strings.value(start + row).len() + LENGTH_BYTES);
+                    let of_row = strings.bytes(start + row..start + row + 1);
+                    bytes = bytes.saturating_add(of_row + LENGTH_BYTES);
                     bytes >= room
                 };
                 (0..rows).find(is_full).map_or(rows, |row| row + 1)
@@ -156,7 +162,6 @@ impl Texts {
     fn append_rest<'a>(&mut self, strings: impl Strings<'a>, run: Range<usize>) {
         let values = || run.clone().map(|row| strings.value(row));
         self.n += run.len();
-        let before = self.bytes;
         match &mut self.rest {
             Rest::Plain(bytes) => {
                 for value in values() {
@@ -170,17 +175,16 @@ impl Texts {
                 match strings.span(run.clone()) {
                     Some(all) => {
                         bytes.extend_from_slice(all);
-                        self.lengths.extend(run.clone().map(|row| strings.value(row).len() as i32));
-                        self.bytes = before + all.len();
+                        self.bytes += all.len();
                     }
                     None => {
                         for value in values() {
                             bytes.extend_from_slice(value);
-                            self.lengths.push(value.len() as i32);
                             self.bytes += value.len();
                         }
                     }
                 }
+                strings.put_lengths(run.clone(), &mut self.lengths);
                 lengths.extend(&self.lengths);
             }
         }
