@@ -278,6 +278,81 @@ mod tests {
         }
     }
 
+    fn append(values: &mut Values, pieces: &[Vec<u8>]) {
+        let bytes = pieces.concat();
+        values.grow_to(values.end() + bytes.len(), usize::MAX);
+        values.append(pieces.len(), |room| {
+            room.bytes[..bytes.len()].copy_from_slice(&bytes);
+            let mut end = room.before;
+            for (slot, piece) in room.ends.iter_mut().zip(pieces) {
+                end += piece.len();
+                *slot = end as i32;
+            }
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Chunks are appended, checked or not, and taken back. The buffers have other bytes before.
+        #[test]
+        fn what_is_checked_in_parts_is_what_the_twin_makes(
+            chunks in proptest::collection::vec((pieces(), 0..6_usize, any::<bool>()), 0..6),
+        ) {
+            let mut values = Values::in_buffers(vec![7, 7], vec![0xff; 50]);
+            let mut expected: Vec<Vec<u8>> = Vec::new();
+            for (pieces, n_back, checks) in chunks {
+                append(&mut values, &pieces);
+                expected.extend(pieces);
+                if checks {
+                    values.check_in_cache();
+                }
+                expected.truncate(expected.len().saturating_sub(n_back));
+                values.truncate(expected.len());
+                prop_assert_eq!(values.rows(), expected.len());
+                prop_assert_eq!(values.end(), expected.concat().len());
+            }
+            let mut offsets = vec![0];
+            let ends = expected.iter().scan(0, |end, piece| { *end += piece.len() as i32; Some(*end) });
+            offsets.extend(ends);
+            let first_bad = expected.iter().position(|piece| std::str::from_utf8(piece).is_err());
+            let ours = values.into_text(None);
+            prop_assert_eq!(ours.as_ref().err().map(|error| error.row), first_bad);
+            prop_assert_eq!(ours.ok(), twin(offsets, expected.concat(), None));
+        }
+    }
+
+    /// Whatever a column does wrong: a row that was checked stays as it was.
+    #[test]
+    fn nobody_gets_at_what_was_checked() {
+        for wrong_end in [i32::MIN, -1, 0, 1, i32::MAX] {
+            let mut values = Values::in_buffers(Vec::new(), Vec::new());
+            append(&mut values, &["é".into(), "ü".into()]);
+            values.check_in_cache();
+            assert!(values.is_checked());
+            values.append(1, |room| room.ends.fill(wrong_end));
+            values.check_in_cache();
+            assert!(!values.is_checked());
+            values.free().fill(0xff);
+            values.append(1, |room| {
+                room.bytes.fill(0xff);
+                room.ends.fill(1);
+            });
+            values.truncate(2);
+            let array = values.into_text(None).unwrap();
+            assert_eq!(array.iter().flatten().collect::<Vec<_>>(), ["é", "ü"], "{wrong_end}");
+            array.to_data().validate_full().unwrap();
+        }
+    }
+
+    #[test]
+    fn nulls_of_another_number_are_refused() {
+        let mut values = Values::in_buffers(Vec::new(), Vec::new());
+        append(&mut values, &["a".into(), "b".into()]);
+        let nulls = Some(NullBuffer::from(vec![true]));
+        assert_eq!(values.into_text(nulls).unwrap_err().cause, ValueError::Length);
+    }
+
     fn array(values: &[&[u8]]) -> Result<StringArray, RowError> {
         let mut offsets = vec![0];
         let mut bytes = Vec::new();

@@ -17,8 +17,9 @@ pub struct StoredChunk<'a> {
 
 impl<'a> StoredChunk<'a> {
     /// `starts` has one offset in `bytes` per row, or [`STORED_NULL`], for at most [`CHUNK_ROWS`] rows.
-    /// `lengths` has a length in bytes per row, or is empty for types of one fixed width. Without `has_nulls`
-    /// no start is [`STORED_NULL`]. Offsets and lengths outside of `bytes` are refused when they are read.
+    /// `lengths` has a length in bytes per row, 0 for NULL, or is empty for types of one fixed width. Without
+    /// `has_nulls` no start is [`STORED_NULL`]. Offsets and lengths outside of `bytes` are refused when they
+    /// are read.
     pub fn new(bytes: &'a [u8], starts: &'a [u32], lengths: &'a [u32], has_nulls: bool) -> Self {
         debug_assert!(starts.len() <= CHUNK_ROWS);
         Self { bytes, starts, lengths, has_nulls }

@@ -519,3 +519,6 @@ impl Wanted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,6 @@ fn tuple(page: &[u8], offset: u32, length: u32, number: u16, block: u32) -> Resu
     };
     Ok((tuple, own_block == block && own_number == number))
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,3 +318,65 @@ impl Decode for Decimal256 {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digit() -> impl Strategy<Value = u16> {
+        prop_oneof![
+            3 => Just(0_u16),
+            3 => Just(9999),
+            6 => 0..10_000_u16,
+            3 => (0..100_u16).prop_map(|digit| 100 * digit),
+            1 => prop::sample::select(vec![10_000, 10_001, 0x7fff, 0x8000, 0xffff]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The oracle is the careful way. Whatever is quick must be the same; what the quick way leaves has more
+        /// than four digits, or does not fit.
+        #[test]
+        fn the_quick_ways_are_the_careful_one(
+            digits in prop::collection::vec(digit(), 0..6),
+            weight in -4..5_i16,
+            (sign, dscale) in (prop::sample::select(vec![0_u16, 0x4000, 0xc000, 0x0001]), 0..40_u16),
+            (precision, scale) in (1..=38_u8).prop_flat_map(|p| (Just(p), 0..=p)),
+            behind in prop::collection::vec(any::<u8>(), 20),
+        ) {
+            let header = [digits.len() as u16, weight as u16, sign, dscale];
+            let wire: Vec<u8> = header.iter().chain(&digits).flat_map(|word| word.to_be_bytes()).collect();
+            let limit = i128::ten_to(precision).unwrap();
+            let careful = decode::<i128>(&wire, scale, limit);
+            let quick = Quick::new(precision, scale);
+            let framed = [&(wire.len() as u32).to_be_bytes()[..], &wire, &behind].concat();
+            let found = quick.decode(framed.first_chunk().unwrap());
+            if let Some((used, value)) = found {
+                prop_assert_eq!(used as usize, 4 + wire.len());
+                prop_assert_eq!(Ok(value), careful);
+            } else if let Ok(value) = careful {
+                let n_needed = i32::from(weight) + i32::from(scale.div_ceil(4)) + 1;
+                let is_quick = (digits.len() as i32..=4).contains(&n_needed) && value.abs() < 1 << 60;
+                prop_assert!(!is_quick, "{digits:?} {weight} {precision} {scale} was left");
+            }
+            // Stored, the digits are little-endian, and the short header has seven bits of weight.
+            if sign & 0xbfff == 0 {
+                let short = 0x8000 | sign >> 1 | (dscale & 0x3f) << 7 | weight as u16 & 0x7f;
+                let stored: Vec<u8> = [short].iter().chain(&digits).flat_map(|word| word.to_le_bytes()).collect();
+                let padded = [&stored[..], &behind].concat();
+                let found_stored = quick.decode_stored(padded.first_chunk().unwrap(), stored.len() as u32);
+                prop_assert_eq!(found_stored, found.map(|(_, value)| value));
+                for length in [0, 1, stored.len() as u32 + 1, u32::MAX] {
+                    prop_assert_eq!(quick.decode_stored(padded.first_chunk().unwrap(), length), None);
+                }
+                let mut long = padded;
+                long[1] &= 0x7f;
+                prop_assert_eq!(quick.decode_stored(long.first_chunk().unwrap(), stored.len() as u32), None);
+            }
+        }
+    }
+}

@@ -21,6 +21,7 @@ mod geometric;
 mod nested;
 mod oracle;
 mod policies;
+mod texts;
 mod vector;
 
 type Wire = Option<Vec<u8>>;

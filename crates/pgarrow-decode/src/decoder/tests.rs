@@ -20,6 +20,7 @@ mod expansion;
 mod large;
 mod rejected;
 mod rows;
+mod texts;
 
 fn column(name: &str, pg_type: PgType, nullable: bool) -> PgColumn {
     PgColumn {
