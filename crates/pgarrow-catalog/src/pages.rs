@@ -3,14 +3,14 @@
 //! ```text
 //!  superuser, extension pageinspect ──▶ get_raw_page ──────┐
 //!                                                          ├──▶ PageAccess ──select──▶ SELECT of pages
-//!  any role, function of an administrator ──▶ heap_page ───┘
+//!  any role, function of an administrator ──▶ heap_pages ──┘
 //! ```
 
 mod forms;
 mod layout;
 mod missing;
 
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{Row, Session};
 use pgarrow_types::call::INSTALL_PAGES;
 use pgarrow_types::{Message, message};
 
@@ -51,9 +51,15 @@ pub enum PageSource {
         /// The schema of the extension's function.
         schema: String,
     },
-    /// `pgarrow.heap_page`, installed by an administrator.
+    /// `pgarrow.heap_pages`, installed by an administrator.
     Function,
+    /// `pgarrow.heap_page`, its predecessor, which checks all rights again for each page.
+    FunctionOfOnePage,
 }
+
+/// The most pages that one call of `pgarrow.heap_pages` is asked for. Measured: all of them stay in the
+/// processor's cache until they are sent; with more, a page costs more.
+const PAGES_OF_A_CALL: u64 = 16;
 
 /// How this session can read pages of heaps.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,29 +69,6 @@ pub struct PageAccess {
 }
 
 impl PageAccess {
-    /// The SQL expression for a page of a relation's heap. `block` is an expression of type `int8`: the
-    /// page's number.
-    ///
-    /// The arguments have exactly the function's types, so no other function of that name and schema can
-    /// match.
-    pub fn page_sql(&self, relation: &Relation, block: &str) -> String {
-        match &self.source {
-            PageSource::Inspect { schema } => {
-                // It takes a name, so the statement looks up the relation's current name: a schema can be
-                // renamed although the relation is locked.
-                format!(
-                    "{}.get_raw_page((SELECT {}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text), \
-                     'main'::pg_catalog.text, {block})",
-                    quote_identifier(schema),
-                    relation.oid
-                )
-            }
-            PageSource::Function => {
-                format!("pgarrow.heap_page({}::pg_catalog.oid, {block})", relation.oid)
-            }
-        }
-    }
-
     /// Whether the source also hands out pages that are not all-visible. The function does not: deleted rows and
     /// those of transactions that were rolled back are on them, and nobody else than a superuser may see these.
     pub fn has_unmarked(&self) -> bool {
@@ -94,23 +77,43 @@ impl PageAccess {
 
     /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`,
     /// with the whole page if it is all-visible or if `wants_unmarked`, otherwise only its header.
+    ///
+    /// The arguments have exactly the function's types, so no other function of that name and schema can match.
     pub fn select(&self, relation: &Relation, from: u64, to: u64, wants_unmarked: bool) -> String {
-        let page = self.page_sql(relation, "b.block");
         // A block number has 32 bits.
         let last = i128::from(to) - 1;
+        let oid = relation.oid;
+        let page = match &self.source {
+            PageSource::Function => {
+                return format!(
+                    "SELECT pgarrow.heap_pages({oid}::pg_catalog.oid, b.block, \
+                     least(b.block OPERATOR(pg_catalog.+) {}::pg_catalog.int8, ({last})::pg_catalog.int8)) \
+                     FROM pg_catalog.generate_series({from}::pg_catalog.int8, ({last})::pg_catalog.int8, \
+                     {PAGES_OF_A_CALL}::pg_catalog.int8) AS b(block)",
+                    PAGES_OF_A_CALL - 1
+                );
+            }
+            PageSource::FunctionOfOnePage => format!("pgarrow.heap_page({oid}::pg_catalog.oid, b.block)"),
+            // It takes a name, so the statement looks up the relation's current name: a schema can be renamed
+            // although the relation is locked.
+            PageSource::Inspect { schema } => format!(
+                "{}.get_raw_page((SELECT {oid}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text), \
+                 'main'::pg_catalog.text, b.block)",
+                quote_identifier(schema)
+            ),
+        };
+        let blocks = format!(
+            "FROM pg_catalog.generate_series({from}::pg_catalog.int8, ({last})::pg_catalog.int8) AS b(block)"
+        );
         if wants_unmarked {
-            return format!(
-                "SELECT {page} FROM pg_catalog.generate_series(\
-                 {from}::pg_catalog.int8, ({last})::pg_catalog.int8) AS b(block)"
-            );
+            return format!("SELECT {page} {blocks}");
         }
         // Without OFFSET, the page would be read once for each mention in the SELECT.
         format!(
             "SELECT CASE WHEN (pg_catalog.get_byte(p.page, {FLAGS_AT}) OPERATOR(pg_catalog.&) {ALL_VISIBLE}) \
              OPERATOR(pg_catalog.<>) 0 THEN p.page \
              ELSE pg_catalog.substring(p.page, 1, {HEADER_BYTES}) END \
-             FROM (SELECT {page} AS page FROM pg_catalog.generate_series(\
-             {from}::pg_catalog.int8, ({last})::pg_catalog.int8) AS b(block) OFFSET 0) AS p"
+             FROM (SELECT {page} AS page {blocks} OFFSET 0) AS p"
         )
     }
 
@@ -118,7 +121,7 @@ impl PageAccess {
     pub fn as_str(&self) -> &'static str {
         match self.source {
             PageSource::Inspect { .. } => "pageinspect",
-            PageSource::Function => "function",
+            PageSource::Function | PageSource::FunctionOfOnePage => "function",
         }
     }
 }
@@ -296,35 +299,48 @@ fn function(session: &mut Session) -> Result<Result<PageSource, Message>, Catalo
     // would not need.
     let sql = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
                   WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
-                 f.prosecdef, f.rolsuper, f.is_usable \
+                 f.prosecdef, f.rolsuper, f.is_usable, f.proretset \
                FROM (SELECT 1) AS one \
-               LEFT JOIN (SELECT p.prosecdef, r.rolsuper, \
+               LEFT JOIN (SELECT p.prosecdef, r.rolsuper, p.proretset, \
                    pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
                      AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AS is_usable \
                  FROM pg_catalog.pg_namespace n \
                  JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid \
                  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
                  WHERE n.nspname OPERATOR(pg_catalog.=) 'pgarrow' \
-                   AND p.proname OPERATOR(pg_catalog.=) 'heap_page' \
-                   AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20' \
+                   AND (p.proname OPERATOR(pg_catalog.=) 'heap_pages' AND p.proretset \
+                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20 20' \
+                     OR p.proname OPERATOR(pg_catalog.=) 'heap_page' AND NOT p.proretset \
+                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20') \
                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid \
-                   AND p.prokind OPERATOR(pg_catalog.=) 'f' AND NOT p.proretset) AS f ON true";
+                   AND p.prokind OPERATOR(pg_catalog.=) 'f') AS f ON true \
+               ORDER BY f.proretset DESC";
     let rows = session.query(sql, &[])?;
-    let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let may_use = |row: &&Row| (1..=3).all(|column| row.text(column) == Some("t"));
+    // Of two that may be used, the newer one; otherwise the reason is that of the newer one.
+    let row = rows.iter().find(may_use).or(rows.first());
+    let row = row.ok_or(CatalogError::Unexpected("no row where one must be"))?;
+    let (name, source) = match row.text(4) {
+        Some("f") => ("heap_page", PageSource::FunctionOfOnePage),
+        _ => ("heap_pages", PageSource::Function),
+    };
     let missing = match (row.text(0), row.text(1), row.text(2), row.text(3)) {
-        (Some("f"), Some("t"), Some("t"), Some("t")) => return Ok(Ok(PageSource::Function)),
+        (Some("f"), Some("t"), Some("t"), Some("t")) => return Ok(Ok(source)),
         (Some("f"), None, ..) => {
-            let text = "the role is no superuser, and the function pgarrow.heap_page is not installed (";
+            let text = "the role is no superuser, and the function pgarrow.heap_pages is not installed (";
             return Ok(Err(message![text, INSTALL_PAGES, ")"]));
         }
-        (Some("f"), Some("t"), Some("t"), _) => "the role may not execute the function pgarrow.heap_page",
+        (Some("f"), Some("t"), Some("t"), _) => {
+            format!("the role may not execute the function pgarrow.{name}")
+        }
         (Some("f"), Some("t"), ..) => {
-            "the function pgarrow.heap_page is not owned by a superuser, so it is not used"
+            format!("the function pgarrow.{name} is not owned by a superuser, so it is not used")
         }
-        (Some("f"), ..) => "the function pgarrow.heap_page is not SECURITY DEFINER, so it is not used",
-        _ => {
-            "the role is no superuser, but the session's user is one, and the function pgarrow.heap_page is not for superusers"
-        }
+        (Some("f"), ..) => format!("the function pgarrow.{name} is not SECURITY DEFINER, so it is not used"),
+        _ => format!(
+            "the role is no superuser, but the session's user is one, and the function pgarrow.{name} is not for \
+             superusers"
+        ),
     };
     Ok(Err(missing.into()))
 }
@@ -343,15 +359,18 @@ mod tests {
             kind: RelationKind::Table,
         };
         let inspect = PageAccess { source: PageSource::Inspect { schema: "ex\"t".to_owned() } };
-        let page = inspect.page_sql(&relation, "b");
-        assert!(page.starts_with("\"ex\"\"t\".get_raw_page("), "{page}");
-        assert!(page.contains("(SELECT 16400::pg_catalog.oid::"), "{page}");
         let function = PageAccess { source: PageSource::Function };
-        assert_eq!(function.page_sql(&relation, "b"), "pgarrow.heap_page(16400::pg_catalog.oid, b)");
+        let before = PageAccess { source: PageSource::FunctionOfOnePage };
         for wants_unmarked in [false, true] {
-            let select = function.select(&relation, 7, 9, wants_unmarked);
-            assert!(select.contains("generate_series(7::pg_catalog.int8, (8)::"), "{select}");
+            let select = inspect.select(&relation, 7, 9, wants_unmarked);
+            assert!(select.contains("\"ex\"\"t\".get_raw_page("), "{select}");
+            assert!(select.contains("(SELECT 16400::pg_catalog.oid::"), "{select}");
             assert_eq!(select.contains("CASE"), !wants_unmarked, "{select}");
+            let select = function.select(&relation, 7, 9, wants_unmarked);
+            assert!(select.contains("pgarrow.heap_pages(16400::pg_catalog.oid, b.block, "), "{select}");
+            assert!(select.contains("generate_series(7::pg_catalog.int8, (8)::"), "{select}");
+            let select = before.select(&relation, 7, 9, wants_unmarked);
+            assert!(select.contains("pgarrow.heap_page(16400::pg_catalog.oid, b.block)"), "{select}");
         }
         assert!(inspect.has_unmarked() && !function.has_unmarked());
     }

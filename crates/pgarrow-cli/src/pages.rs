@@ -59,10 +59,10 @@ fn install(flags: &PagesInstallFlags, console: &Console) -> Result<(), Failure> 
         Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
     })?;
     if flags.remove {
-        console.say(&format!("pgarrow.heap_page is removed from the database {database}"));
+        console.say(&format!("pgarrow.heap_pages is removed from the database {database}"));
         return Ok(());
     }
-    console.say(&format!("pgarrow.heap_page is installed in the database {database}"));
+    console.say(&format!("pgarrow.heap_pages is installed in the database {database}"));
     if flags.roles.is_empty() {
         console.say(
             "it is for those who were granted it: pgarrow pages install --to ROLE; --print says what it gives",

@@ -98,7 +98,7 @@ pub(crate) fn plan(mut report: PlanReport) -> PlanReport {
 /// The status of reading by pages, in the command's words.
 pub(crate) fn pages_status(mut status: PagesStatus) -> PagesStatus {
     let of_tables = status.tables.iter_mut().flat_map(|table| &mut table.why_not);
-    put(status.why_not.iter_mut().chain(of_tables));
+    put(status.why_not.iter_mut().chain(&mut status.advice).chain(of_tables));
     status
 }
 

@@ -17,7 +17,7 @@ const REMOVE: &str = include_str!("pages/remove.sql");
 /// Source: `RoleSpec` in PostgreSQL's `src/backend/parser/gram.y`.
 const RESERVED: [&str; 2] = ["public", "none"];
 
-/// The SQL that installs `pgarrow.heap_page`, with which roles that are no superusers read tables by pages
+/// The SQL that installs `pgarrow.heap_pages`, with which roles that are no superusers read tables by pages
 /// ([`ReadMode::Pages`](crate::ReadMode::Pages)). `roles`: the exact names of the roles that may use it.
 ///
 /// One transaction, for a superuser, from PostgreSQL 14 on. Its comments say what it grants and to whom, what
@@ -47,7 +47,7 @@ pub fn install_pages_sql<S: AsRef<str>>(roles: &[S]) -> Result<String> {
         let _ = write!(
             sql,
             "GRANT USAGE ON SCHEMA pgarrow TO {role};\n\
-             GRANT EXECUTE ON FUNCTION pgarrow.heap_page(oid, int8) TO {role};\n"
+             GRANT EXECUTE ON FUNCTION pgarrow.heap_pages(oid, int8, int8) TO {role};\n"
         );
     }
     sql.push_str("COMMIT;\n");

@@ -1,12 +1,13 @@
 //! Whether tables can be read by pages of their heaps, as a plan would decide; for people and as JSON.
 
 use pgarrow_catalog::{
-    HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, Relation, RelationName, heap_tables, leaves,
-    page_access, server_traits, table_columns,
+    HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, Relation, RelationName, heap_tables,
+    leaves, page_access, server_traits, table_columns,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::Result;
-use pgarrow_types::{Message, PgColumn};
+use pgarrow_types::call::INSTALL_PAGES;
+use pgarrow_types::{Message, PgColumn, message};
 use serde::Serialize;
 
 use crate::open::known;
@@ -28,6 +29,9 @@ pub struct PagesStatus {
     pub automatic: bool,
     /// Every reason why pages are not possible, or not automatic.
     pub why_not: Vec<Message>,
+    /// What would make pages cost the server less, if anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<Message>,
     /// The tables that were asked about.
     pub tables: Vec<TablePages>,
 }
@@ -97,9 +101,23 @@ fn pages_status<S: AsRef<str>>(session: &mut Session, tables: &[S]) -> Result<Pa
         possible: access.is_some(),
         source: access.as_ref().map(|access| access.as_str().to_owned()),
         automatic: access.is_some() && is_known,
+        advice: access.as_ref().and_then(advice).into_iter().collect(),
         why_not,
         tables: of_tables,
     })
+}
+
+/// What would make pages cost the server less.
+fn advice(access: &PageAccess) -> Option<Message> {
+    match access.source {
+        PageSource::FunctionOfOnePage => Some(message![
+            "the installed function is that of an older version, which costs the server more: a superuser installs the \
+             new one (",
+            INSTALL_PAGES,
+            "), and who was granted the old one has it"
+        ]),
+        PageSource::Function | PageSource::Inspect { .. } => None,
+    }
 }
 
 /// Whether the server has the catalogs that say what is possible for a table.

@@ -13,7 +13,7 @@ use pgarrow_types::{HeapLayout, PgColumn, StoredAttribute, StoredForm};
 
 use super::forms::forms;
 use super::missing::add_missing;
-use super::{BLOCK_BYTES, PageAccess, PageSource};
+use super::{BLOCK_BYTES, PageAccess};
 use crate::error::CatalogError;
 use crate::texts::{array_of, parsed, text};
 
@@ -162,9 +162,8 @@ impl Heap {
         }
         let mut function_why_not = Vec::new();
         if is(7) {
-            function_why_not.push(
-                "it has row security, and the function pgarrow.heap_page hands out none of it".to_owned(),
-            );
+            function_why_not
+                .push("it has row security, and the installed function hands out none of it".to_owned());
         }
         if is_there && !is(8) {
             function_why_not.push("the session's user may not read all of it".to_owned());
@@ -176,7 +175,7 @@ impl Heap {
 
     fn why_not(&mut self, access: Option<&PageAccess>) -> Vec<String> {
         let mut why_not = std::mem::take(&mut self.why_not);
-        if access.is_some_and(|access| access.source == PageSource::Function) {
+        if access.is_some_and(|access| !access.has_unmarked()) {
             why_not.append(&mut self.function_why_not);
         }
         why_not

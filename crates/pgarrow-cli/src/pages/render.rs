@@ -11,7 +11,7 @@ const REASONS_NAMED: usize = 8;
 
 pub(crate) fn text(status: &PagesStatus) -> String {
     let source = match status.source.as_deref() {
-        Some("function") => "the function pgarrow.heap_page",
+        Some("function") => "the installed function",
         Some("pageinspect") => "the extension pageinspect",
         Some(source) => source,
         None => "what this server has",
@@ -22,6 +22,7 @@ pub(crate) fn text(status: &PagesStatus) -> String {
         (false, _) => "pages cannot be read here\n".to_owned(),
     };
     reasons(&mut text, &status.why_not);
+    reasons(&mut text, &status.advice);
     status.tables.iter().for_each(|table| of_table(&mut text, table, status.possible));
     text
 }

@@ -80,9 +80,9 @@ fn what_would_be_installed_is_printed_without_a_server() {
     let text = ran.stdout_text();
     for part in [
         "What remains visible, beyond what SELECT shows",
-        "--     DROP FUNCTION IF EXISTS pgarrow.heap_page(oid, int8);",
+        "--     DROP FUNCTION IF EXISTS pgarrow.heap_pages(oid, int8, int8);",
         "\nBEGIN;",
-        "\nGRANT EXECUTE ON FUNCTION pgarrow.heap_page(oid, int8) TO \"a \"\"b\"\"\";\n",
+        "\nGRANT EXECUTE ON FUNCTION pgarrow.heap_pages(oid, int8, int8) TO \"a \"\"b\"\"\";\n",
         "\nGRANT USAGE ON SCHEMA pgarrow TO \"c\";\n",
         "\nCOMMIT;\n",
     ] {
@@ -129,7 +129,7 @@ fn from_not_possible_to_installed_and_back() {
     let ran = pages.run(&["pages", "status"], &["-t", "t", "-t", "words"]);
     let text = ran.stdout_text();
     for part in [
-        "pages can be read here, by the function pgarrow.heap_page\n",
+        "pages can be read here, by the installed function\n",
         "\npublic.t: can be read by pages; ",
         " pages, 100 % all-visible\n",
         "\npublic.words: cannot be read by pages\n  ",

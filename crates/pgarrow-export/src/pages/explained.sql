@@ -1,19 +1,20 @@
--- pgarrow.heap_page: pages of tables for roles that are no superusers, so that pgarrow can read tables by pages.
+-- pgarrow.heap_pages: pages of tables for roles that are no superusers, so that pgarrow can read tables by pages.
 --
 -- Run this as a superuser, in the database whose tables are to be read; psql runs it as it is. Running it again replaces
 -- the function and keeps what was granted.
 --
 -- What it makes: the schema pgarrow; in it the extension pageinspect, unless the database has that already; the function
--- pgarrow.heap_page(oid, int8) in PL/pgSQL, which every database has unless somebody has dropped that language; and
+-- pgarrow.heap_pages(oid, int8, int8) in PL/pgSQL, which every database has unless somebody has dropped that language; and
 -- pgarrow.raw_page, which nobody may call and which calls get_raw_page of pageinspect. All of it belongs to the superuser
--- who installs it.
+-- who installs it. It takes the place of pgarrow.heap_page(oid, int8), which an older pgarrow had installed: who was granted
+-- that one has this one.
 --
 -- To whom: to nobody, until a superuser says
 --     GRANT USAGE ON SCHEMA pgarrow TO reader;
---     GRANT EXECUTE ON FUNCTION pgarrow.heap_page(oid, int8) TO reader;
+--     GRANT EXECUTE ON FUNCTION pgarrow.heap_pages(oid, int8, int8) TO reader;
 -- pgarrow pages install --to reader says it, too.
 --
--- What it gives: one page of an ordinary table or a materialized view, as it is stored, if the user of the session, and
+-- What it gives: pages of an ordinary table or a materialized view, as they are stored, if the user of the session, and
 -- also the role that SET ROLE has set, may SELECT all of its columns (a right to some columns is not enough) and use
 -- its schema. Never of a table with row security, whoever asks; never of catalogs, indexes, sequences, toast relations,
 -- partitioned or temporary tables, other relations or other access methods; never in the session of a superuser;
@@ -33,6 +34,6 @@
 -- grant it to roles that they are for.
 --
 -- A GRANT or any other change of a table's or a schema's definition makes the pages of that table come empty in transactions
--- that began before it: the rows are then read by COPY.
+-- that began before it, or ends a call that was reading them: the rows are then read by COPY.
 --
 -- How to remove it: pgarrow pages install --remove, which is

@@ -3,11 +3,12 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 DO $primary$
 BEGIN
     IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION 'this server is a standby: remove pgarrow.heap_page on its primary'
+        RAISE EXCEPTION 'this server is a standby: remove pgarrow.heap_pages on its primary'
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
 END
 $primary$;
+DROP FUNCTION IF EXISTS pgarrow.heap_pages(oid, int8, int8);
 DROP FUNCTION IF EXISTS pgarrow.heap_page(oid, int8);
 DROP FUNCTION IF EXISTS pgarrow.raw_page(text, int8);
 DO $remove$

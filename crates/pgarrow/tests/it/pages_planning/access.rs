@@ -1,6 +1,6 @@
 //! Which roles may ask for pages, on which servers and of which tables.
 
-use pgarrow::{ErrorKind, ExportOptions, ReadMode, Source};
+use pgarrow::{ErrorKind, ExportOptions, ReadMode, Source, install_pages_sql};
 use pgarrow_server::Server;
 use pgarrow_testkit::{Capability, TestServer, require, server_options};
 
@@ -113,8 +113,18 @@ fn another_role_needs_the_function() {
     grant(&database, &role);
     let status = source.pages_status(&["e"]).unwrap();
     assert_eq!((status.possible, status.source.as_deref()), (true, Some("function")));
+    assert!(lines(&status.advice).contains("an older version"), "{status:?}");
     let report = both(&source, "e");
     assert_eq!((all_pages(&report), report.read_mode), (status.tables[0].pages, ReadMode::Pages));
+    // The next installation takes its place, also for who was granted it.
+    database.execute(&install_pages_sql::<&str>(&[]).unwrap());
+    let status = source.pages_status(&["e"]).unwrap();
+    assert_eq!((status.possible, status.source.as_deref()), (true, Some("function")), "{status:?}");
+    assert!(status.advice.is_empty(), "{status:?}");
+    let report = both(&source, "e");
+    assert_eq!((all_pages(&report), report.read_mode), (status.tables[0].pages, ReadMode::Pages));
+    let before = "SELECT to_regprocedure('pgarrow.heap_page(oid, int8)') IS NULL";
+    assert_eq!(server_text(&mut database.client(), before)[0][0].as_deref(), Some("t"));
     // Tables of less than 1 MiB come by COPY unless pages are asked for.
     let (_, report) = read(source.table("e").options(by(ReadMode::Auto))).unwrap();
     assert_eq!((pages(&report), report.page_notes), ((0, 0), vec!["public.e: it is small".into()]));
@@ -289,7 +299,7 @@ fn rights_on_a_part_are_not_enough() {
     );
     assert!(status(&source, "secured").why_not.contains(&"row security applies to it".into()));
     // A role sees all rows of its own table, but the function hands out none of it.
-    assert_copied(&source, "owned", "the function pgarrow.heap_page hands out none of it");
+    assert_copied(&source, "owned", "the installed function hands out none of it");
     // Row security does not apply to a superuser.
     vacuum(&database, "secured");
     assert_eq!(all_pages(&both(&superuser(&database), "secured")), 1);

@@ -141,21 +141,24 @@ fn a_name_that_becomes_that_of_another_table_shows_nothing_of_it() {
 
         let mut accomplice = place.stranger();
         let mut renaming = accomplice.transaction().unwrap();
-        let renames = "LOCK TABLE evil.t IN ACCESS EXCLUSIVE MODE; ALTER SCHEMA evil RENAME TO gone; \
-                       ALTER SCHEMA other RENAME TO evil";
+        let renames = "ALTER SCHEMA evil RENAME TO gone; ALTER SCHEMA other RENAME TO evil";
         let call = format!("SELECT {}", place.call("evil.t", 0));
-        renaming.batch_execute(renames).unwrap();
+        renaming.batch_execute("LOCK TABLE evil.t IN ACCESS EXCLUSIVE MODE").unwrap();
+        let called = call.clone();
         let waiting = thread::spawn(move || {
             stranger.batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}")).unwrap();
-            page(&mut stranger, &call)
+            page(&mut stranger, &called)
         });
         wait_until("it waits for the lock", || {
             let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL \
                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
             place.database.client().query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
         });
+        renaming.batch_execute(renames).unwrap();
+        // From here on, nothing is read under that name: not even the lock is waited for.
+        assert_eq!(page(&mut place.stranger(), &call), Ok(KEPT_BACK.to_vec()), "{isolation}");
         renaming.commit().unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(KEPT_BACK.to_vec()), "{isolation}");
+        assert_refused(waiting.join().unwrap(), "55000", "was changed while its pages were read");
         // The next statement uses its new name.
         let call = format!("SELECT {}", place.call("gone.t", 0));
         assert!(has(&page(&mut place.stranger(), &call).unwrap(), b"mine"));
@@ -193,7 +196,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
         let error = error.as_db_error().unwrap();
         (error.code().code().to_owned(), error.message().to_owned())
     };
-    let rights = "SELECT ARRAY[has_function_privilege(0::oid, 'pgarrow.heap_page(oid, int8)', 'EXECUTE'), \
+    let rights = "SELECT ARRAY[has_function_privilege(0::oid, 'pgarrow.heap_pages(oid, int8, int8)', 'EXECUTE'), \
                     has_function_privilege(0::oid, 'pgarrow.raw_page(text, int8)', 'EXECUTE'), \
                     has_function_privilege($1::text, 'pgarrow.raw_page(text, int8)', 'EXECUTE'), \
                     has_schema_privilege(0::oid, 'pgarrow', 'USAGE')]";
@@ -219,7 +222,7 @@ fn only_superusers_install_it_and_nobody_has_it_by_default() {
     place.database.execute(&install_pages_sql(&none).unwrap());
     assert_eq!(rights(&mut superuser), [false; 4]);
     let sql = "SELECT count(*) FROM pg_proc JOIN pg_roles r ON r.oid = proowner \
-               WHERE pronamespace = 'pgarrow'::regnamespace AND rolsuper AND proname IN ('heap_page', 'raw_page')";
+               WHERE pronamespace = 'pgarrow'::regnamespace AND rolsuper AND proname IN ('heap_pages', 'raw_page')";
     assert_eq!(superuser.query_one(sql, &[]).unwrap().get::<_, i64>(0), 2);
     let error =
         place.stranger().batch_execute("CREATE FUNCTION pgarrow.f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
