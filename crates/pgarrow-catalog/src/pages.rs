@@ -69,8 +69,9 @@ pub struct PageAccess {
 }
 
 impl PageAccess {
-    /// Whether the source also hands out pages that are not all-visible. The function does not: deleted rows and
-    /// those of transactions that were rolled back are on them, and nobody else than a superuser may see these.
+    /// Whether the source also hands out pages that are not all-visible. The function does not: deleted rows
+    /// and those of transactions that were rolled back are on them, and nobody else than a superuser may see
+    /// these.
     pub fn has_unmarked(&self) -> bool {
         matches!(self.source, PageSource::Inspect { .. })
     }
@@ -78,7 +79,8 @@ impl PageAccess {
     /// The SELECT of the pages `from..to` of a relation's heap, in their order: one column of type `bytea`,
     /// with the whole page if it is all-visible or if `wants_unmarked`, otherwise only its header.
     ///
-    /// The arguments have exactly the function's types, so no other function of that name and schema can match.
+    /// The arguments have exactly the function's types, so no other function of that name and schema can
+    /// match.
     pub fn select(&self, relation: &Relation, from: u64, to: u64, wants_unmarked: bool) -> String {
         // A block number has 32 bits.
         let last = i128::from(to) - 1;

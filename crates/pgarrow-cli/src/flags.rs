@@ -114,7 +114,8 @@ pub(crate) enum Command {
     /// A server can hand out pages of a table's heap as they are stored, without formatting rows.
     /// `--read-mode auto` reads pages, where that costs less, if the role is a superuser and the database has
     /// the extension pageinspect, or if an administrator has installed the function and granted it to the
-    /// role. The rest comes by COPY, and so do pages that VACUUM has not marked as all-visible.
+    /// role. The rest comes by COPY, and with the function so do pages that VACUUM has not
+    /// marked as all-visible.
     #[command(subcommand, after_help = short_end("pages"), after_long_help = exit::help())]
     Pages(PagesCommand),
     /// Run a job: many tables into one folder or server, under one snapshot, committed together

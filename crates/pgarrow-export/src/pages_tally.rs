@@ -11,13 +11,15 @@ use serde::Serialize;
 pub struct PagesReport {
     /// Pages that were decoded as they are stored.
     pub read: u64,
-    /// Those of them that VACUUM has not marked as all-visible: each of their rows was judged by the snapshot.
+    /// Those of them that VACUUM has not marked as all-visible: each of their rows was judged by the
+    /// snapshot.
     pub judged: u64,
     /// Pages that were asked for as pages, but whose rows came by COPY.
     pub copied: u64,
     /// The reasons, as numbers of pages: `not_all_visible` (rows of other snapshots may be on them),
-    /// `undecided` (so it is, and only the server can tell which rows these are), `out_of_line` (a value is stored elsewhere), `unverified` (something on them is unknown),
-    /// `with_others` (COPY is quicker next to pages that need it). Only numbers that are not 0.
+    /// `undecided` (so it is, and only the server can tell which rows these are), `out_of_line` (a value is
+    /// stored elsewhere), `unverified` (something on them is unknown), `with_others` (COPY is quicker next to
+    /// pages that need it). Only numbers that are not 0.
     pub reasons: BTreeMap<String, u64>,
 }
 

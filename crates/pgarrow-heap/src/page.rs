@@ -101,8 +101,8 @@ pub(crate) fn line_pointers(page: &[u8]) -> usize {
     usize::from(lower).saturating_sub(PAGE_HEADER_BYTES) / LINE_POINTER_BYTES
 }
 
-/// Whether VACUUM has not marked the page, so that its rows have to be judged one by one. A page that was never
-/// used has none.
+/// Whether VACUUM has not marked the page, so that its rows have to be judged one by one. A page that was
+/// never used has none.
 pub(crate) fn is_unmarked(page: &[u8]) -> bool {
     let header = page.first_chunk::<PAGE_HEADER_BYTES>();
     header.is_some_and(|header| {

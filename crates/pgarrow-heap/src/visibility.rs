@@ -142,7 +142,8 @@ impl Snapshot {
         if flags & XMAX_INVALID != 0 || is_lock(flags) {
             return Ok(false);
         }
-        // Several transactions: some have locked the row, and one has changed it. Which one is kept elsewhere.
+        // Several transactions: some have locked the row, and one has changed it. Which one is kept
+        // elsewhere.
         if flags & XMAX_IS_MULTI != 0 {
             return Err(UNDECIDED);
         }
@@ -160,8 +161,8 @@ impl Snapshot {
 
 const UNDECIDED: Refusal = Refusal::Undecided;
 
-/// Whether the transaction in `t_xmax` has only locked the row: `HEAP_XMAX_IS_LOCKED_ONLY`. The second kind is
-/// that of FOR UPDATE before PostgreSQL 9.3.
+/// Whether the transaction in `t_xmax` has only locked the row: `HEAP_XMAX_IS_LOCKED_ONLY`. The second kind
+/// is that of FOR UPDATE before PostgreSQL 9.3.
 fn is_lock(flags: u16) -> bool {
     let old = flags & (XMAX_IS_MULTI | XMAX_EXCL_LOCK | XMAX_KEYSHR_LOCK);
     flags & XMAX_LOCK_ONLY != 0 || old == XMAX_EXCL_LOCK

@@ -11,8 +11,8 @@
 //! begins with the same rows. A page is judged after it has arrived: a page that was all-visible during
 //! planning may not be so any more.
 //!
-//! A superuser also gets pages that are not all-visible, and their rows are judged by the snapshot. Where that
-//! is mostly in vain, only their headers are asked for.
+//! A superuser also gets pages that are not all-visible, and their rows are judged by the snapshot. Where
+//! that is mostly in vain, only their headers are asked for.
 
 mod kept;
 mod reading;

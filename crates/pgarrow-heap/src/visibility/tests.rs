@@ -260,7 +260,9 @@ proptest! {
         inserter in 0..14_usize,
         deleter in prop::option::of(0..14_usize),
         (has_xmin_hint, has_xmax_hint, is_frozen) in any::<(bool, bool, bool)>(),
-        lock in prop_oneof![6 => Just(0), 1 => Just(XMAX_LOCK_ONLY), 1 => Just(LOCKED), 1 => Just(XMAX_EXCL_LOCK)],
+        lock in prop_oneof![
+            6 => Just(0), 1 => Just(XMAX_LOCK_ONLY), 1 => Just(LOCKED), 1 => Just(XMAX_EXCL_LOCK)
+        ],
         others in prop_oneof![9 => Just(0), 1 => Just(XMAX_IS_MULTI)],
     ) {
         let snapshot = Snapshot::parse(&world.snapshot()).expect("a snapshot");

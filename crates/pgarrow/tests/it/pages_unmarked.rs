@@ -1,8 +1,8 @@
-//! Pages that VACUUM has not marked: a superuser's export judges their rows by its snapshot, and finds those of
-//! COPY.
+//! Pages that VACUUM has not marked: a superuser's export judges their rows by its snapshot, and finds those
+//! of COPY.
 //!
-//! Each test has a server of its own, without autovacuum: what runs on the server, and which hints are set, is
-//! what the test did. `PGARROW_TEST_SEED` and `PGARROW_TEST_HISTORIES` are those of `pages_history`.
+//! Each test has a server of its own, without autovacuum: what runs on the server, and which hints are set,
+//! is what the test did. `PGARROW_TEST_SEED` and `PGARROW_TEST_HISTORIES` are those of `pages_history`.
 
 mod writers;
 

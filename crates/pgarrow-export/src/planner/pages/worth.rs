@@ -13,7 +13,8 @@ const COPY_VALUE_MICROS: f64 = 0.035;
 const COPY_PAGE_MICROS: f64 = 4.0;
 /// A page by `get_raw_page` in a COPY: copied twice and sent.
 const INSPECT_MICROS: f64 = 9.0;
-/// A page by the installed function, which calls `get_raw_page` and checks the caller once for 16 pages: 3 more.
+/// A page by the installed function, which calls `get_raw_page` and checks the caller once for 16 pages: 3
+/// more.
 const FUNCTION_MICROS: f64 = 12.0;
 /// A page by the function of an older pgarrow, which checks the caller for each page: 12 to 15 more.
 const FUNCTION_OF_ONE_PAGE_MICROS: f64 = 24.0;
@@ -47,8 +48,8 @@ pub(super) fn is_worth_it(table: &HeapTable, n_wanted: usize, source: &PageSourc
 mod tests {
     use super::*;
 
-    /// Checks whether a heap with `rows_per_page` is read by pages locally: by pageinspect, by the function, and
-    /// by the function of before.
+    /// Checks whether a heap with `rows_per_page` is read by pages locally: by pageinspect, by the function,
+    /// and by the function of before.
     #[track_caller]
     fn check(rows_per_page: f64, n_wanted: usize, n_columns: usize, expected: [bool; 3]) {
         let table = table(Some(rows_per_page), n_columns);

@@ -20,7 +20,8 @@ pub(super) const WINDOW_MIN: u64 = 32;
 const SPAN_MIN: u64 = 256;
 const SPAN_MAX: u64 = 1 << 20;
 
-/// A window with more than one undecided page among so many ends judging for a while: they came whole in vain.
+/// A window with more than one undecided page among so many ends judging for a while: they came whole in
+/// vain.
 const UNDECIDED_ONE_IN: u64 = 8;
 
 /// Below this share of all-visible pages, the first pages of a table come by COPY unseen, or are few if their
@@ -108,8 +109,8 @@ impl PageReading {
         self.window = WINDOW_MIN;
     }
 
-    /// Learns from a window of `n_pages` pages; `n_copied` of them came by COPY, `n_undecided` because nobody but
-    /// the server could judge them.
+    /// Learns from a window of `n_pages` pages; `n_copied` of them came by COPY, `n_undecided` because nobody
+    /// but the server could judge them.
     pub(super) fn learn(&mut self, n_pages: u64, n_copied: u64, n_undecided: u64, window_max: u64) {
         self.is_bad = 2 * n_copied > n_pages;
         if n_copied == 0 {
