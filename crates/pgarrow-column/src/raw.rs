@@ -237,6 +237,10 @@ mod tests {
         StringArray::try_new(offsets, Buffer::from_vec(values), nulls).ok()
     }
 
+    fn config() -> ProptestConfig {
+        ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
     /// Pieces of text and of other bytes, cut between and inside characters.
     fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let text = "[ -~]{0,40}|[a-zäß日本🦀\u{0}\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}]{0,20}";
@@ -257,7 +261,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(config())]
 
         #[test]
         fn what_is_not_checked_again_is_what_the_checking_twin_makes(
@@ -292,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(config())]
 
         /// Chunks are appended, checked or not, and taken back. The buffers have other bytes before.
         #[test]

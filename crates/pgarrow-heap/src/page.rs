@@ -198,9 +198,9 @@ pub(crate) struct Alike {
     pub(crate) has_bitmaps: bool,
 }
 
-/// The quick way of [`tuples`] for the usual page: it is all-visible, every line pointer leads to a tuple, and
-/// all tuples have the same number of attributes and are visible for the same reason. Writes the place of each
-/// tuple's data, its end and that of its bitmap (0 if it has none), counting from `start`.
+/// The quick way of [`tuples`] for the usual page: it is all-visible, every line pointer leads to a tuple,
+/// and all tuples have the same number of attributes and are visible for the same reason. Writes the place of
+/// each tuple's data, its end and that of its bitmap (0 if it has none), counting from `start`.
 ///
 /// `None` if the page is another one, or something is wrong with it; the slots may have been written to.
 /// Without an exit from the loop the processor overlaps its rounds.

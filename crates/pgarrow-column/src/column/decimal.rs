@@ -71,7 +71,7 @@ fn has_wrong_digit(lanes: u64) -> bool {
     (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0
 }
 
-/// Shifts by 16 × `lanes` bits, up to 64, in halves: a single shift by 64 is invalid.
+/// Half of a shift by 16 × `lanes` bits, up to 64: a single shift by 64 is invalid.
 #[inline(always)]
 fn half_of(lanes: u32) -> u32 {
     (8 * lanes) & 63
@@ -325,6 +325,10 @@ mod tests {
 
     use super::*;
 
+    fn config() -> ProptestConfig {
+        ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
     fn digit() -> impl Strategy<Value = u16> {
         prop_oneof![
             3 => Just(0_u16),
@@ -336,10 +340,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(config())]
 
-        /// The oracle is the careful way. Whatever is quick must be the same; what the quick way leaves has more
-        /// than four digits, or does not fit.
+        /// The oracle is the careful way. Whatever is quick must be the same; what the quick way leaves has
+        /// more than four digits, or does not fit.
         #[test]
         fn the_quick_ways_are_the_careful_one(
             digits in prop::collection::vec(digit(), 0..6),
@@ -366,7 +370,8 @@ mod tests {
             // Stored, the digits are little-endian, and the short header has seven bits of weight.
             if sign & 0xbfff == 0 {
                 let short = 0x8000 | sign >> 1 | (dscale & 0x3f) << 7 | weight as u16 & 0x7f;
-                let stored: Vec<u8> = [short].iter().chain(&digits).flat_map(|word| word.to_le_bytes()).collect();
+                let words = [short].into_iter().chain(digits.iter().copied());
+                let stored: Vec<u8> = words.flat_map(u16::to_le_bytes).collect();
                 let padded = [&stored[..], &behind].concat();
                 let found_stored = quick.decode_stored(padded.first_chunk().unwrap(), stored.len() as u32);
                 prop_assert_eq!(found_stored, found.map(|(_, value)| value));

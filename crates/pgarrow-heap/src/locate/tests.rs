@@ -76,8 +76,12 @@ fn values() -> impl Strategy<Value = (Vec<Option<Vec<u8>>>, bool)> {
     })
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn what_may_be_null_is_located_as_the_careful_way_does(

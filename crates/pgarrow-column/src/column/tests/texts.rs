@@ -25,7 +25,7 @@ fn a_bad_sequence_is_found_in_every_row_and_chunk() {
             for bad_row in 0..7 {
                 let text = |row: usize| match row == bad_row {
                     true => Some([&vec![b'x'; n_before], bad].concat()),
-                    false if row % 3 == 0 => None,
+                    false if row.is_multiple_of(3) => None,
                     false => Some("grün ".repeat(row).into_bytes()),
                 };
                 let values: Vec<Wire> = (0..7).map(text).collect();
@@ -111,8 +111,8 @@ fn text_of_length(row: usize, length: usize) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Most bytes of a chunk belong to other columns, and values become longer than those of the chunk before:
-    /// the room that was foreseen does not suffice. Buffers come back.
+    /// Most bytes of a chunk belong to other columns, and values become longer than those of the chunk
+    /// before: the room that was foreseen does not suffice. Buffers come back.
     #[test]
     fn room_that_does_not_suffice_is_made(
         batches in prop::collection::vec(prop::collection::vec(lengths(), 0..5), 1..4),
@@ -151,7 +151,10 @@ proptest! {
 
     /// Stored values against the same values as COPY sends them, also at the end of the bytes.
     #[test]
-    fn stored_texts_are_those_of_copy(chunks in prop::collection::vec(lengths(), 0..5), behind in 0..80_usize) {
+    fn stored_texts_are_those_of_copy(
+        chunks in prop::collection::vec(lengths(), 0..5),
+        behind in 0..80_usize,
+    ) {
         let (mut stored, mut sent) = (Vec::new(), Vec::new());
         let mut column = make_column(&PgType::Text, &TypeOptions::default(), 0);
         for chunk in chunks {
@@ -166,7 +169,8 @@ proptest! {
             }
             stored.extend(vec![0xff; behind]);
             let has_nulls = chunk.contains(&None);
-            prop_assert!(column.decode_stored(&StoredChunk::new(&stored, &starts, &lengths, has_nulls)).unwrap());
+            let chunk = StoredChunk::new(&stored, &starts, &lengths, has_nulls);
+            prop_assert!(column.decode_stored(&chunk).unwrap());
         }
         let array = column.finish().unwrap();
         let found = array.as_string::<i32>().iter();
