@@ -42,7 +42,7 @@ use crate::reject::Rejects;
 use rejected::SetAside;
 
 /// The receive buffer of one session, which exists all the time.
-const RECEIVE_BYTES: usize = 256 << 10;
+const RECEIVE_BYTES: usize = 512 << 10;
 
 /// Rows that a cursor fetches at a time.
 const FETCH_ROWS: u32 = 10_000;

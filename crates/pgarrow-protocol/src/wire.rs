@@ -6,10 +6,10 @@
 //!  pace        SO_RCVLOWAT   waits     when
 //!  Idle        1             100 ms    outside a COPY, and on Unix sockets and TLS
 //!  Waiting     1             100 ms    at the beginning of a COPY, and after some waits without a byte
-//!  Streaming   128 KiB       1 ms      while a COPY streams over TCP
+//!  Streaming   256 KiB       1 ms      while a COPY streams over TCP
 //! ```
 //!
-//! A low-water mark of 128 KiB wakes us once for sixteen of the server's 8 KiB writes. The end of the stream
+//! A low-water mark of 256 KiB wakes us once for 32 of the server's 8 KiB writes. The end of the stream
 //! is shorter than the mark, so after a short wait the bytes that are there are taken. A mark above the free
 //! tail would wait for bytes that have no place. The short wait is a poll, which respects the mark too: a
 //! receive timeout of the socket lasts up to two of the kernel's ticks of 4 ms or more, at the end of every
@@ -33,7 +33,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 const STREAMING_WAIT: Duration = Duration::from_millis(1);
 /// A COPY counts as a stream from this number of bytes on.
 const STREAMING_FROM: u64 = 256 * 1024;
-const STREAMING_LOW_WATER: usize = 128 * 1024;
+const STREAMING_LOW_WATER: usize = 256 * 1024;
 /// Empty waits in a row after which the pace goes back to Waiting.
 const QUIET_READS: u32 = 25;
 
