@@ -10,7 +10,9 @@
 //! the script has the expression that finds it. So the rest of this crate does not depend on this module,
 //! and questions that the script does not cover are asked later.
 
-use pgarrow_protocol::{Answer, ColumnDescription, Row, Session};
+mod tables;
+
+use pgarrow_protocol::{Answer, ColumnDescription, Row, Session, TransactionStatus};
 use pgarrow_types::{PgType, ServerTypes, oid};
 
 use crate::columns::{FORMAT_TYPES, columns_sql, format_types_parameters};
@@ -22,6 +24,14 @@ use crate::opened::{beside_sql, members_sql};
 use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
+
+pub use tables::{TableQuestions, ask_about_tables};
+
+/// The least that a server must know to be read by COPY: a COPY of no rows.
+const COPY: &str = "COPY (SELECT 1 WHERE false) TO STDOUT";
+
+/// The query that exports the snapshot of a transaction.
+pub const EXPORT_SNAPSHOT: &str = "SELECT pg_catalog.pg_export_snapshot()";
 
 /// Answers to later questions.
 #[derive(Clone, Debug)]
@@ -141,7 +151,22 @@ pub fn ask_about_query(
     Ok(Some(Asked { answers, is_all: columns.iter().all(|column| is_plain(column.type_oid)) }))
 }
 
-/// Begins a transaction and asks what [`server_traits`](crate::server_traits) will ask.
+/// What a transaction to look things up in begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstQuestions<'a> {
+    /// BEGIN and the settings.
+    pub begin: &'a str,
+    /// The names that [`resolve_many`](crate::resolve_many) will ask about, if any.
+    pub names: &'a [RelationName],
+    /// Whether to try out COPY: the server is known to have it afterwards.
+    pub tries_copy: bool,
+    /// Whether to export a snapshot, which is gone with the transaction: the server is known to do that
+    /// afterwards.
+    pub tries_snapshot: bool,
+}
+
+/// Begins a transaction and asks what [`server_traits`](crate::server_traits) and
+/// [`resolve_many`](crate::resolve_many) will ask.
 ///
 /// Unlike the others, the transaction stays open. `None` if the server refuses a statement: then no
 /// transaction is open.
@@ -149,9 +174,65 @@ pub fn ask_about_query(
 /// # Errors
 ///
 /// Errors that end the session.
-pub fn begin_and_ask_traits(session: &mut Session, begin: &str) -> Result<Option<Vec<Answer>>, CatalogError> {
-    let answers = run(session, Some(begin), [TRAITS])?;
-    Ok(answers.map(|[traits]| vec![Answer::new(TRAITS, &[], traits)]))
+pub fn ask_first(
+    session: &mut Session,
+    questions: &FirstQuestions<'_>,
+) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let FirstQuestions { begin, names, tries_copy, tries_snapshot } = *questions;
+    let names_asked = text_array(&names.iter().map(RelationName::quoted).collect::<Vec<_>>());
+    let resolve = match quote_literal(&names_asked) {
+        Some(literal) if !names.is_empty() => Some(inlined(RESOLVE, &[&literal])),
+        _ => None,
+    };
+    let mut script = vec![begin, TRAITS];
+    script.extend(resolve.as_deref());
+    let n_tried = usize::from(tries_copy) + usize::from(tries_snapshot);
+    script.extend(tries_copy.then_some(COPY));
+    script.extend(tries_snapshot.then_some(EXPORT_SNAPSHOT));
+    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    let n_asked = n_tried + usize::from(resolve.is_some()) + 1;
+    let mut rows = match rows.len().checked_sub(n_asked) {
+        Some(n_before) => rows.split_off(n_before).into_iter(),
+        // BEGIN has begun nothing: the caller tries it by itself, and says so.
+        None if session.transaction_status() == TransactionStatus::Idle => return Ok(None),
+        None => return Err(CatalogError::Unexpected("fewer answers than statements")),
+    };
+    let mut answers = vec![Answer::new(TRAITS, &[], rows.next().unwrap_or_default())];
+    if resolve.is_some() {
+        answers.push(Answer::new(RESOLVE, &[Some(&names_asked)], rows.next().unwrap_or_default()));
+    }
+    Ok(Some(answers))
+}
+
+/// Executes `begin`, which may be several statements, and these, which have no parameters. `None` if the
+/// server refuses one: then no transaction is open.
+///
+/// # Errors
+///
+/// Errors that end the session, and those of a lock that was not granted.
+pub fn begin_and_ask(
+    session: &mut Session,
+    begin: &str,
+    statements: &[&str],
+) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let script: Vec<&str> = [begin].into_iter().chain(statements.iter().copied()).collect();
+    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    let fewer = CatalogError::Unexpected("fewer answers than statements");
+    let rows = rows.split_off(rows.len().checked_sub(statements.len()).ok_or(fewer)?);
+    Ok(Some(statements.iter().zip(rows).map(|(sql, rows)| Answer::new(*sql, &[], rows)).collect()))
+}
+
+/// Asks what [`opened_beside`](crate::opened_beside) will ask, and ends the transaction. `None` as for
+/// [`begin_and_ask`].
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let (sql, planned) = (beside_sql(), array_of(planned));
+    let beside = inlined(&sql, &["NULL", &format!("'{planned}'")]);
+    let Some([beside, _]) = run(session, None, [&beside, "COMMIT"])? else { return Ok(None) };
+    Ok(Some(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())]))
 }
 
 /// What opening a slice executes, and what it asks then.
@@ -259,11 +340,13 @@ fn run_all<S: AsRef<str>>(
 }
 
 /// Whether the server refused or did not understand a statement, and may accept another one: class 42,
-/// syntax error or access rule violation; feature_not_supported; an invalid value. A lock timeout is not
-/// among these.
+/// syntax error or access rule violation; feature_not_supported; an invalid value; a schema that is gone. A
+/// lock timeout is not among these.
 fn is_of_statement(error: &pgarrow_protocol::Error) -> bool {
     error.server_error().is_some_and(|report| !report.is_fatal())
-        && error.sqlstate().is_some_and(|state| ["42", "0A", "22"].contains(&state.get(..2).unwrap_or("")))
+        && error
+            .sqlstate()
+            .is_some_and(|state| ["42", "0A", "22", "3F"].contains(&state.get(..2).unwrap_or("")))
 }
 
 /// One of our own statements with expressions instead of its parameters.

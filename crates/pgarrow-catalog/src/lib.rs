@@ -40,7 +40,8 @@ mod types;
 mod unique;
 
 pub use ahead::{
-    Asked, SliceQuestions, ask_about_query, ask_about_relation, ask_about_slice, begin_and_ask_traits,
+    Asked, EXPORT_SNAPSHOT, FirstQuestions, SliceQuestions, TableQuestions, ask_about_query,
+    ask_about_relation, ask_about_slice, ask_about_tables, ask_and_commit, ask_first, begin_and_ask,
 };
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;

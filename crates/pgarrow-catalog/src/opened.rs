@@ -128,14 +128,18 @@ fn locked_relations() -> String {
     )
 }
 
+/// The query of [`locked`].
+pub(crate) fn locked_sql() -> String {
+    format!("SELECT l.oid::pg_catalog.text FROM ({}) AS l ORDER BY l.oid", locked_relations())
+}
+
 /// The user's own relations that these processes have locked, by OID.
 ///
 /// # Errors
 ///
 /// Errors of the server.
 pub fn locked(session: &mut Session, pids: &[i32]) -> Result<Vec<u32>, CatalogError> {
-    let sql = format!("SELECT l.oid::pg_catalog.text FROM ({}) AS l ORDER BY l.oid", locked_relations());
-    let rows = session.query(&sql, &[Some(&array_of(pids))])?;
+    let rows = session.query(&locked_sql(), &[Some(&array_of(pids))])?;
     rows.iter().map(|row| parsed(row, 0)).collect()
 }
 

@@ -14,11 +14,13 @@
 //! A second session holds what LOCK refuses (materialized views, foreign tables, tables of which the role may
 //! read only some columns). Its open transaction has read no row of it before the snapshot is taken.
 
+use pgarrow_catalog::ask_and_commit;
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, without_read_timeout};
 
+use crate::ahead::Ahead;
 use crate::facts::Facts;
-use crate::locks::{Held, Holder, Locked, hold, lock};
+use crate::locks::{Held, Holder, Locked, hold, lock, lock_all};
 use crate::options::ExportOptions;
 use crate::reader_session::{ReaderSession, import_statements, not_taken_over};
 use crate::settings::{WAIT_LESS, begin_statements};
@@ -55,6 +57,31 @@ pub(crate) fn exclude_by_constraints(session: &mut Session, begin: &mut String) 
     Ok(())
 }
 
+/// How the keeper's transaction begins, if those of readers begin with `begin`.
+fn begin_first(begin: &str, options: &ExportOptions) -> Result<String> {
+    match &options.under {
+        Some(under) => import_statements(begin, &under.facts()),
+        None => Ok(begin.to_owned()),
+    }
+}
+
+/// Does what [`Keeper::begin`] will do and asks what planning will ask, in one round trip. Returns whether
+/// the server has accepted all of it; otherwise nothing has happened.
+///
+/// # Errors
+///
+/// As for [`Ahead::ask`].
+pub(crate) fn begin_ahead(
+    session: &mut Session,
+    ahead: &Ahead,
+    held: &[Held],
+    no_views: bool,
+    options: &ExportOptions,
+) -> Result<bool> {
+    let begin = begin_statements(session, options, no_views)?;
+    ahead.ask(session, &begin_first(&begin, options)?, held)
+}
+
 impl Keeper {
     /// Begins the transaction, locks what has to be held, and takes the snapshot.
     ///
@@ -71,10 +98,7 @@ impl Keeper {
         let begin = begin_statements(&session, options, no_views)?;
         let under = options.under.clone();
         let of_other = under.as_ref().map(SharedSnapshot::facts);
-        let begin_first = match &of_other {
-            Some(facts) => import_statements(&begin, facts)?,
-            None => begin.clone(),
-        };
+        let begin_first = begin_first(&begin, options)?;
         begin_anew(&mut session, &begin_first).map_err(|error| match under {
             Some(_) => not_taken_over(error, "the held snapshot cannot be taken over"),
             None => error,
@@ -135,7 +159,7 @@ impl Keeper {
         self.reader.session.execute("ROLLBACK")?;
         self.reader.session.execute(&self.begin)?;
         if !self.locked.is_empty() {
-            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", self.locked.join(", "));
+            let sql = lock_all(&self.locked.join(", "));
             without_read_timeout(&mut self.reader.session, |session| session.execute(&sql))?;
         }
         self.reader.take_snapshot()
@@ -153,6 +177,18 @@ impl Keeper {
     pub(crate) fn backend_pids(&self) -> Vec<i32> {
         let of_holder = self.holder.as_ref().and_then(|holder| holder.pid);
         self.reader.facts.backend_pid.into_iter().chain(of_holder).collect()
+    }
+
+    /// Before the last statements: asks what the proof will ask about relations that were opened, and ends
+    /// the transaction, in one round trip. Only if nothing else will be asked.
+    pub(crate) fn ask_and_commit(&mut self, planned: &[u32]) -> Result<()> {
+        // What the holder holds must have been held as long as the snapshot.
+        if self.holder.is_none() {
+            let session = &mut self.reader.session;
+            let answers = ask_and_commit(session, planned)?;
+            session.keep_answers(answers.unwrap_or_default());
+        }
+        Ok(())
     }
 
     /// Ends the transaction without checks, so that planning can begin again on the same session.

@@ -13,6 +13,7 @@
 //! stops the export with an error that names table, column and row.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod answer;
 mod budget;
 mod channel;

@@ -13,6 +13,10 @@ use crate::settings::begin_statements;
 /// The most processes that the error about a lock names.
 const BLOCKERS_NAMED: usize = 8;
 
+/// Before a LOCK, and after it.
+pub(crate) const LOCKING: &str = "SAVEPOINT pgarrow_lock";
+pub(crate) const LOCKED: &str = "RELEASE SAVEPOINT pgarrow_lock";
+
 /// A relation that has to stay as it is until the export is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -97,9 +101,14 @@ pub(crate) fn lock(session: &mut Session, begin: &str, held: &[Held]) -> Result<
     Ok(locked)
 }
 
+/// Locks all of these.
+pub(crate) fn lock_all(names: &str) -> String {
+    format!("LOCK TABLE {names} IN ACCESS SHARE MODE")
+}
+
 fn try_lock(session: &mut Session, begin: &str, names: &str) -> Result<Had> {
     // A savepoint takes no snapshot, and outlives the refusal.
-    match session.execute("SAVEPOINT pgarrow_lock") {
+    match session.execute(LOCKING) {
         Ok(()) => {}
         Err(error) if is_unknown(&error) => {
             session.execute(&format!("ROLLBACK; {begin}"))?;
@@ -107,12 +116,10 @@ fn try_lock(session: &mut Session, begin: &str, names: &str) -> Result<Had> {
         }
         Err(error) => return Err(error.into()),
     }
-    let locked = without_read_timeout(session, |session| {
-        session.execute(&format!("LOCK TABLE {names} IN ACCESS SHARE MODE"))
-    });
+    let locked = without_read_timeout(session, |session| session.execute(&lock_all(names)));
     let had = match locked {
         Ok(()) => {
-            session.execute("RELEASE SAVEPOINT pgarrow_lock")?;
+            session.execute(LOCKED)?;
             return Ok(Had::Yes);
         }
         Err(error) if error.sqlstate() == Some("42501") => Had::Refused,

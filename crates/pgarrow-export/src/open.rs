@@ -21,14 +21,15 @@ mod tables;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgarrow_catalog::{Relation, RelationName, ServerTraits, relation, resolve, suggest};
+use pgarrow_catalog::{Relation, RelationName, ServerTraits, relation, resolve, server_traits, suggest};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Result};
 
+use crate::ahead::Ahead;
 use crate::choose::Chosen;
 use crate::engine::Engine;
 use crate::facts::Facts;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, begin_ahead};
 use crate::locks::Held;
 use crate::options::ExportOptions;
 use crate::plan::{Plan, add_pages, arrow_schema};
@@ -39,8 +40,8 @@ use crate::run::Run;
 use crate::source::extract::{Named, Request, What};
 use opening::Opening;
 use query::QuerySubject;
-use tables::TablesSubject;
 pub(crate) use tables::find_tables;
+use tables::{TablesSubject, names};
 
 /// How often planning is tried when tables are attached or replaced meanwhile.
 const PLANNINGS_MAX: u32 = 5;
@@ -64,6 +65,8 @@ trait Subject {
 struct ToPlan<Found> {
     found: Found,
     held: Vec<Held>,
+    /// What planning will ask, as far as that is known.
+    ahead: Option<Ahead>,
     /// Only tables are read, by statements without a user's text; and the server can forbid views.
     no_views: bool,
     slicing: Slicing,
@@ -73,6 +76,13 @@ struct ToPlan<Found> {
     subject_was: String,
 }
 
+/// What came of planning.
+enum Planned {
+    Engine(Box<Engine>),
+    /// What an earlier export has found is no longer so: all has to be found anew, on this session.
+    Outdated(Session),
+}
+
 /// What planning needs once all is locked.
 struct Planner<'a> {
     keeper: &'a mut Keeper,
@@ -80,6 +90,28 @@ struct Planner<'a> {
     traits: &'a ServerTraits,
     options: &'a ExportOptions,
     problems: Vec<Error>,
+}
+
+impl What {
+    /// The names that will be looked up first. A name that is wrong is reported then.
+    fn names(&self) -> Vec<RelationName> {
+        match self {
+            Self::Table(name) => RelationName::parse(name).into_iter().collect(),
+            Self::Tables(named) => names(named).unwrap_or_default(),
+            Self::Query(_) | Self::Slice(_) => Vec::new(),
+        }
+    }
+}
+
+impl What {
+    /// It is tables alone, and all rows of them.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Table(_) => true,
+            Self::Tables(named) => named.selections.is_empty() && named.queries.is_empty(),
+            Self::Query(_) | Self::Slice(_) => false,
+        }
+    }
 }
 
 impl Request {
@@ -97,13 +129,30 @@ impl Request {
             // A slice is one stream: what several readers need is not probed.
             options.readers.get_or_insert(1);
         }
-        let opening = Opening::new(pool, session, &options, connect, cancel);
-        let engine = opening.and_then(|opening| self.plan(opening));
+        let first = |session, may_be_known| {
+            let names = self.what.names();
+            Opening::new(pool, session, &options, &names, may_be_known, connect, cancel)
+        };
+        let opening = first(session, self.filter.is_none() && self.what.is_plain());
+        let engine = match opening.and_then(|opening| self.plan(opening)) {
+            Ok(Planned::Engine(engine)) => Ok(*engine),
+            Ok(Planned::Outdated(session)) => {
+                match first(session, false).and_then(|opening| self.plan(opening)) {
+                    Ok(Planned::Engine(engine)) => Ok(*engine),
+                    Ok(Planned::Outdated(_)) => Err(Error::new(
+                        ErrorKind::Protocol,
+                        "nothing was known and it is outdated; please report it",
+                    )),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
         drop(attached);
         Run::new(engine.map_err(|error| cancel.cancelled_or(error))?)
     }
 
-    fn plan(&self, mut opening: Opening<'_>) -> Result<Engine> {
+    fn plan(&self, mut opening: Opening<'_>) -> Result<Planned> {
         match &self.what {
             What::Table(name) => {
                 let named = Named { names: vec![name.clone()], ..Named::default() };
@@ -125,7 +174,7 @@ impl Request {
                 let subject = QuerySubject::new(self, sql, &mut opening)?;
                 plan_held(&subject, opening, &PageWish::default())
             }
-            What::Slice(slice) => self.open_slice(opening, slice),
+            What::Slice(slice) => Ok(Planned::Engine(Box::new(self.open_slice(opening, slice)?))),
         }
     }
 
@@ -141,25 +190,47 @@ impl Request {
 }
 
 /// Locks what a subject reads, takes the snapshot and plans. Begins again if the relations changed meanwhile.
-fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish) -> Result<Engine> {
+fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish) -> Result<Planned> {
     let mut n_plannings = 0;
     loop {
         n_plannings += 1;
-        let ToPlan { found, held, no_views, slicing, problems, subject_was } = subject.find(&mut opening)?;
-        let (session, prepared) = opening.split();
+        let found = subject.find(&mut opening);
+        let (mut session, mut prepared) = opening.split();
+        session.forget_answers();
+        let is_known = std::mem::take(&mut prepared.is_known);
+        let ToPlan { found, held, ahead, no_views, slicing, problems, subject_was } = match found {
+            // Perhaps only what was known makes it an error.
+            Err(_) if is_known => return Ok(prepared.outdated(session)),
+            found => found?,
+        };
         let (options, traits) = (&prepared.options, &prepared.traits);
-        let mut keeper =
-            match Keeper::begin(session, &held, no_views, options, prepared.pooled, prepared.cancel) {
-                Ok(keeper) => keeper,
-                // For example, a lock was not available. Problems found before go first.
-                Err(error) => return Err(Error::all(problems).unwrap_or(error)),
-            };
+        let asked = match &ahead {
+            Some(ahead) => begin_ahead(&mut session, ahead, &held, no_views, options),
+            None => Ok(false),
+        };
+        if is_known && asked.as_ref().is_ok_and(|was_asked| !was_asked) {
+            return Ok(prepared.outdated(session));
+        }
+        let begun = asked
+            .and_then(|_| Keeper::begin(session, &held, no_views, options, prepared.pooled, prepared.cancel));
+        let mut keeper = match begun {
+            Ok(keeper) => keeper,
+            // For example, a lock was not available. Problems found before go first.
+            Err(error) => return Err(Error::all(problems).unwrap_or(error)),
+        };
+        if is_known && server_traits(&mut keeper.reader.session)? != *traits {
+            return Ok(prepared.outdated(keeper.give_up()?));
+        }
         let mut planner = Planner { keeper: &mut keeper, slicing: &slicing, traits, options, problems };
-        match subject.plan(&mut planner, found)? {
+        let planned = subject.plan(&mut planner, found)?;
+        keeper.reader.session.forget_answers();
+        match planned {
             Some((mut plans, proof)) => {
                 add_pages(&mut keeper.reader.session, pages, &mut plans)?;
-                return Ok(prepared.engine(keeper, plans, proof));
+                prepared.keep_tables(ahead);
+                return Ok(Planned::Engine(Box::new(prepared.engine(keeper, plans, proof))));
             }
+            None if is_known => return Ok(prepared.outdated(keeper.give_up()?)),
             // Names of now do not mean what they meant then, and never will.
             None if prepared.options.under.is_some() => {
                 let text = format!("{subject_was} changed since the held snapshot was taken; hold a new one");

@@ -258,17 +258,32 @@ impl Proof {
         let Some(planned) = &self.planned else {
             return Ok(());
         };
+        let plans: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
+        if !self.must_ask_meanings(&plans) {
+            keeper.ask_and_commit(planned)?;
+        }
         let ReaderSession { session, opened, .. } = &mut keeper.reader;
         self.session(session, opened)?;
-        let plans: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
         self.meanings(session, planned, &plans)
+    }
+
+    /// Whether [`meanings`](Self::meanings) queries the server.
+    fn must_ask_meanings(&self, plans: &[&Plan]) -> bool {
+        let mut types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
+        self.must_ask_schemas(plans)
+            || has_statements(plans.iter().copied())
+            || types.any(|oid| oid >= FIRST_NORMAL_OID)
+    }
+
+    fn must_ask_schemas(&self, plans: &[&Plan]) -> bool {
+        let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
+        self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire)
     }
 
     /// What locks cannot tell: that the names of planned relations meant the same all the time, and the
     /// labels of enums. Any session that has the snapshot can ask.
     fn meanings(&self, session: &mut Session, planned: &[u32], plans: &[&Plan]) -> Result<()> {
-        let is_by_name = plans.iter().any(|plan| plan.pages.are_by_name());
-        if self.has_namesakes || is_by_name || self.is_lost.load(Ordering::Acquire) {
+        if self.must_ask_schemas(plans) {
             let renamed = renamed_schemas(session, planned)?;
             if !renamed.is_empty() {
                 let text = format!(

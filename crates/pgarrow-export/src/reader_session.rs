@@ -3,6 +3,7 @@
 use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, literal};
 
+use crate::ahead::begin_reader;
 use crate::facts::Facts;
 use crate::opened::Opened;
 use crate::settings::WAIT_LESS;
@@ -39,11 +40,13 @@ impl ReaderSession {
     ) -> Result<Self> {
         let attached = cancel.attach(&session);
         let begin_import = import_statements(begin, facts)?;
+        let lock = lock_statement(locked);
+        begin_reader(&mut session, &begin_import, lock.as_deref())?;
         begin_anew(&mut session, &begin_import)
             .map_err(|error| not_taken_over(error, "a reader cannot take over the snapshot"))?;
         let mut reader = Self::under_snapshot(session, attached)?;
         reader.check_same(facts)?;
-        if let Some(lock) = lock_statement(locked) {
+        if let Some(lock) = lock {
             reader.session.execute(&lock)?;
         }
         Ok(reader)
@@ -99,7 +102,7 @@ impl ReaderSession {
                         be of different moments; nothing was read";
             return Err(Error::new(ErrorKind::Server, text));
         }
-        let backend_pid = text(3).parse().ok();
+        let backend_pid = text(PID_INDEX).parse().ok();
         self.facts = Facts {
             endpoint: self.session.endpoint().to_owned(),
             is_remote: self.session.config().is_remote(),
@@ -153,6 +156,9 @@ pub(crate) fn lock_statement(locked: &[String]) -> Option<String> {
     let lock = || format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
     (!locked.is_empty()).then(lock)
 }
+
+/// The column of [`snapshot_query`] with the process.
+pub(crate) const PID_INDEX: usize = 3;
 
 /// Takes the snapshot, and says what it is.
 pub(crate) fn snapshot_query(session: &Session) -> String {

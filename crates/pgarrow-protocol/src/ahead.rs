@@ -1,7 +1,7 @@
 //! Several statements in one round trip, and answers that are fetched ahead.
 //!
 //! ```text
-//!  query_script          Q ──▶ ( T D* C │ C │ I )+ ──▶ Z
+//!  query_script          Q ──▶ ( T D* C │ C │ I │ H c C )+ ──▶ Z
 //!  execute_and_describe  Q P D(statement) S ──▶ ( T D* C │ C │ I )+ ──▶ Z ──▶ 1 ──▶ t ──▶ ( T │ n ) ──▶ Z
 //!  with_answers          query(sql, parameters) ──▶ rows that are there already
 //! ```
@@ -22,7 +22,7 @@ const STATEMENTS_MAX: usize = 1000;
 
 impl Session {
     /// Runs several statements in one round trip. Returns the rows of each; none for a statement that returns
-    /// none.
+    /// none. One may be a COPY TO STDOUT of no rows, as text.
     ///
     /// The statements are one transaction, unless they say otherwise. After one fails, no other runs.
     ///
@@ -48,6 +48,15 @@ impl Session {
                     answers.push(Vec::new());
                 }
                 b'I' => answers.push(Vec::new()),
+                // Data in between is refused.
+                b'H' => {
+                    self.expect_empty(PHASE, b'c')?;
+                    match self.receive_or_fail(PHASE)? {
+                        message if message.tag == b'C' => self.completed(&message).map(drop)?,
+                        message => return Err(self.unexpected(PHASE, message.tag)),
+                    }
+                    answers.push(Vec::new());
+                }
                 // ReadyForQuery without a CommandComplete is no success: the server may not have run the
                 // statements.
                 b'Z' if !answers.is_empty() => {

@@ -25,6 +25,17 @@ pub struct ServerFacts {
     pub exports_snapshots: bool,
 }
 
+impl ServerFacts {
+    /// What is known by either.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            has_copy: self.has_copy || other.has_copy,
+            exports_snapshots: self.exports_snapshots || other.exports_snapshots,
+        }
+    }
+}
+
 /// The server version and role that facts belong to. A server with another version counts as another server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Known {

@@ -6,6 +6,7 @@
 //!  connection  a session whose transactions the caller begins and ends
 //!  savepoint   a part of the caller's transaction, with its own settings
 //!  facts       what sessions have learned about their server
+//!  known_tables  what names meant to an earlier export
 //!  pooler      a pooler between us and the server
 //!  background  blocking work for async callers
 //!  cancel      stops sessions, from another thread
@@ -28,6 +29,7 @@ mod error;
 mod facts;
 mod holders;
 mod idle;
+mod known_tables;
 mod limit;
 mod memory;
 mod pool;
@@ -44,6 +46,7 @@ pub use error::{Error, ErrorKind, Place, Result, is_of_text, permission_advice};
 pub use facts::ServerFacts;
 pub use holders::{Holders, Impatient};
 pub use idle::{IdleSession, Looked, OldSession};
+pub use known_tables::{KnownTables, NamesInUse};
 pub use limit::Limit;
 pub use memory::{Memory, Reservation};
 pub use pool::{Borrowed, Pool, PoolOptions};

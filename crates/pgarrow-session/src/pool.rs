@@ -14,6 +14,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::facts::{FactsByRole, ServerFacts};
 use crate::idle::{IdleSession, Looked};
+use crate::known_tables::{KnownTables, NamesInUse, TablesByNames};
 
 /// How many idle sessions a source keeps, and how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,6 +68,7 @@ struct Inner {
     options: PoolOptions,
     idle: Mutex<Vec<IdleSession>>,
     facts: Mutex<FactsByRole>,
+    tables: Mutex<TablesByNames>,
 }
 
 impl Pool {
@@ -74,7 +76,8 @@ impl Pool {
     pub fn new(first: Session, options: PoolOptions) -> Self {
         let config = first.config().clone();
         let idle = Mutex::new(vec![IdleSession::new(first)]);
-        Self(Arc::new(Inner { config, options, idle, facts: Mutex::default() }))
+        let (facts, tables) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { config, options, idle, facts, tables }))
     }
 
     /// The same pool with other options; it takes over the idle sessions and the known facts.
@@ -82,7 +85,8 @@ impl Pool {
     pub fn with_options(self, options: PoolOptions) -> Self {
         let idle = Mutex::new(std::mem::take(&mut *self.idle()));
         let facts = Mutex::new(std::mem::take(&mut *self.known()));
-        Self(Arc::new(Inner { config: self.0.config.clone(), options, idle, facts }))
+        let tables = Mutex::new(std::mem::take(&mut *self.tables()));
+        Self(Arc::new(Inner { config: self.0.config.clone(), options, idle, facts, tables }))
     }
 
     /// The configuration of its sessions, pinned to the address that answered first.
@@ -191,6 +195,21 @@ impl Pool {
     /// Forgets all facts, because something was refused: the server may have changed.
     pub fn forget_facts(&self) {
         *self.known() = FactsByRole::default();
+    }
+
+    /// What these names meant to an earlier export: they may mean something else by now.
+    pub fn known_tables(&self, names: &NamesInUse) -> Option<KnownTables> {
+        self.tables().get(names)
+    }
+
+    /// Records what names mean; `None`: that they may mean something else.
+    pub fn keep_tables(&self, names: NamesInUse, tables: Option<KnownTables>) {
+        self.tables().set(names, tables);
+    }
+
+    fn tables(&self) -> MutexGuard<'_, TablesByNames> {
+        // Each change is complete or was not begun, even after a panic.
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, FactsByRole> {

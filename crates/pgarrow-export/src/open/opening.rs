@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgarrow_catalog::{CatalogError, ServerTraits, begin_and_ask_traits, server_traits};
+use pgarrow_catalog::{
+    CatalogError, EXPORT_SNAPSHOT, FirstQuestions, Relation, RelationName, ServerTraits, ask_first,
+    server_traits,
+};
 use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
 use pgarrow_session::{
-    Cancel, Error, ErrorKind, Impatient, Pool, Pooled, Result, ServerFacts, must_be_in_transaction, not_begun,
+    Cancel, Error, ErrorKind, Impatient, KnownTables, NamesInUse, Pool, Pooled, Result, ServerFacts,
+    must_be_in_transaction, not_begun,
 };
 use pgarrow_types::Message;
 
+use super::Planned;
+use crate::ahead::Ahead;
 use crate::engine::{Engine, Job};
 use crate::fewer;
 use crate::keeper::Keeper;
@@ -43,13 +49,22 @@ pub(super) struct Prepared<'a> {
     warnings: Vec<String>,
     connect: Duration,
     planning: Instant,
+    /// What will be looked up first, if it can be known from an earlier export.
+    names: Option<NamesInUse>,
+    /// What it meant to an earlier export. The traits are from there, too.
+    pub(super) known: Option<Vec<Relation>>,
+    /// Something is known that the export's transaction has not shown yet.
+    pub(super) is_known: bool,
 }
 
 impl<'a> Opening<'a> {
+    /// `names`: what will be looked up first. `may_be_known`: what an earlier export has found will do.
     pub(super) fn new(
         pool: &'a Pool,
         mut session: Session,
         options: &ExportOptions,
+        names: &[RelationName],
+        may_be_known: bool,
         connect: Duration,
         cancel: &'a Cancel,
     ) -> Result<Self> {
@@ -58,17 +73,29 @@ impl<'a> Opening<'a> {
         let mut options = options.clone();
         let asked = options.readers;
         session.set_read_timeout(options.read_timeout);
-        let traits = look_up_and_ask_traits(&mut session, &options)?;
+        let role = options.role.clone();
+        let facts_before = pool.facts(&session, role.as_deref());
+        let typed = names.iter().map(RelationName::quoted).collect();
+        let in_use = NamesInUse::new(&session, role.as_deref(), &options.settings, typed);
+        let known = in_use.as_ref().filter(|_| may_be_known).and_then(|names| pool.known_tables(names));
+        let tried = to_try(&options, facts_before);
+        let (traits, shown, known) = match (known, session.backend_pid()) {
+            (Some(KnownTables { traits, relations }), Some(pid)) if tried == ServerFacts::default() => {
+                let traits = ServerTraits { backend_pid: Some(pid), ..traits };
+                (traits, tried, Some(relations))
+            }
+            _ => {
+                let (traits, shown) = look_up_first(&mut session, &options, names, tried)?;
+                (traits, shown, None)
+            }
+        };
         let pooled = Pooled::of(&session, traits.backend_pid);
         if pooled.is_pooled() {
             check_pooler(&mut session, &traits)?;
         }
-        let role = options.role.clone();
-        let mut facts = match pooled.is_pooled() {
-            true => ServerFacts::default(),
-            false => pool.facts(&session, role.as_deref()),
-        };
-        let facts_before = facts;
+        // Behind a pooler, only what this transaction has shown.
+        let kept = if pooled.is_pooled() { ServerFacts::default() } else { facts_before };
+        let mut facts = kept.and(shown);
         warnings.extend(restrict_readers(&mut session, &traits, &mut options, &mut facts)?);
         let read_mode = match options.read_mode {
             ReadMode::Auto if facts.has_copy => ReadMode::Copy,
@@ -85,8 +112,21 @@ impl<'a> Opening<'a> {
         if facts != facts_before && !pooled.is_pooled() {
             pool.keep_facts(&session, role.as_deref(), facts);
         }
-        let prepared =
-            Prepared { options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning };
+        let prepared = Prepared {
+            options,
+            traits,
+            read_mode,
+            cancel,
+            pool,
+            asked,
+            pooled,
+            warnings,
+            connect,
+            planning,
+            names: in_use,
+            is_known: known.is_some(),
+            known,
+        };
         Ok(Self { session, prepared })
     }
 
@@ -109,6 +149,9 @@ impl<'a> Opening<'a> {
             warnings: Vec::new(),
             connect: Duration::ZERO,
             planning: Instant::now(),
+            names: None,
+            known: None,
+            is_known: false,
         };
         Self { session, prepared }
     }
@@ -132,7 +175,9 @@ impl<'a> Opening<'a> {
             (ReadMode::Auto, _) if !options.opaque.is_empty() || options.has_opaque_tables => ReadMode::Copy,
             (asked_for, _) => asked_for,
         };
-        look_up(&mut self.session, options)?;
+        if options.read_mode == ReadMode::Pages || !traits.is_plain_postgres {
+            look_up(&mut self.session, options)?;
+        }
         PageWish::of(&mut self.session, traits, options, read_mode, has_limit)
     }
 
@@ -158,10 +203,32 @@ impl<'a> Opening<'a> {
 }
 
 impl Prepared<'_> {
+    /// What is known about the names is no longer so.
+    pub(super) fn outdated(self, mut session: Session) -> Planned {
+        session.forget_answers();
+        if let Some(names) = self.names {
+            self.pool.keep_tables(names, None);
+        }
+        Planned::Outdated(session)
+    }
+
+    /// Notes what names mean, for the next export. Behind a pooler, that may be one of another server.
+    pub(super) fn keep_tables(&self, ahead: Option<Ahead>) {
+        let may_be_known = |ahead: &Ahead| {
+            ahead.may_be_known && !ahead.is_known && ahead.relations.iter().all(|table| !table.is_temporary())
+        };
+        let Some(ahead) = ahead.filter(may_be_known) else { return };
+        if let Some(names) = self.names.clone().filter(|_| !self.pooled.is_pooled()) {
+            let tables = KnownTables { traits: self.traits.clone(), relations: ahead.relations };
+            self.pool.keep_tables(names, Some(tables));
+        }
+    }
+
     /// The engine, now that everything is known.
     pub(super) fn engine(self, keeper: Keeper, plans: Vec<Plan>, proof: Proof) -> Engine {
-        let Self { options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning } =
-            self;
+        let Self {
+            options, traits, read_mode, cancel, pool, asked, pooled, warnings, connect, planning, ..
+        } = self;
         let mut warnings: Vec<Message> = warnings.into_iter().map(Message::from).collect();
         warnings.extend(fewer::than_asked(asked, &options, &plans));
         if keeper.is_lock_unknown {
@@ -223,18 +290,44 @@ fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
     traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
 }
 
-/// Begins the transaction to look things up in and asks about the server, in one round trip if it can be.
-fn look_up_and_ask_traits(session: &mut Session, options: &ExportOptions) -> Result<ServerTraits> {
+/// Begins the transaction to look things up in and asks about the server and about `names`, in one round trip
+/// if it can be. Also returns what the server has shown of what was to be `tried`.
+fn look_up_first(
+    session: &mut Session,
+    options: &ExportOptions,
+    names: &[RelationName],
+    tried: ServerFacts,
+) -> Result<(ServerTraits, ServerFacts)> {
     if session.transaction_status() == TransactionStatus::Idle {
         let begin = look_up_statements(session, options)?;
-        let answers = begin_and_ask_traits(session, &begin).map_err(|error| not_begun(error.into()))?;
+        let questions = FirstQuestions {
+            begin: &begin,
+            names,
+            tries_copy: tried.has_copy,
+            tries_snapshot: tried.exports_snapshots,
+        };
+        let answers = ask_first(session, &questions).map_err(|error| not_begun(error.into()))?;
         if let Some(answers) = answers {
             must_be_in_transaction(session, "an export")?;
-            return Ok(session.with_answers(answers, server_traits)?);
+            session.keep_answers(answers);
+            return Ok((server_traits(session)?, tried));
         }
     }
     look_up(session, options)?;
-    Ok(server_traits(session)?)
+    Ok((server_traits(session)?, ServerFacts::default()))
+}
+
+/// What the server has to show, besides what is known.
+fn to_try(options: &ExportOptions, known: ServerFacts) -> ServerFacts {
+    ServerFacts {
+        has_copy: options.read_mode == ReadMode::Auto && !known.has_copy,
+        exports_snapshots: wants_to_know_of_snapshots(options) && !known.exports_snapshots,
+    }
+}
+
+/// Whether the number of readers depends on whether the server exports snapshots.
+fn wants_to_know_of_snapshots(options: &ExportOptions) -> bool {
+    options.readers.is_none() && options.readers_wanted() > 1
 }
 
 /// Reduces the readers to one where no more can read, and returns the reason. `facts` keeps what the server
@@ -253,7 +346,7 @@ pub(super) fn restrict_readers(
         let text = "the server is a standby, so one connection reads: snapshots are not shared there";
         return Ok(Some(text.to_owned()));
     }
-    if options.readers.is_some() || options.readers_wanted() <= 1 || facts.exports_snapshots {
+    if !wants_to_know_of_snapshots(options) || facts.exports_snapshots {
         return Ok(None);
     }
     look_up(session, options)?;
@@ -267,7 +360,7 @@ pub(super) fn restrict_readers(
 
 /// Why the server exports no snapshots. Afterwards, the transaction may have failed.
 fn why_not_shared(session: &mut Session) -> Result<Option<pgarrow_protocol::Error>> {
-    match session.query("SELECT pg_catalog.pg_export_snapshot()", &[]) {
+    match session.query(EXPORT_SNAPSHOT, &[]) {
         Ok(_) => Ok(None),
         // A session that has ended is another matter.
         Err(error) if error.server_error().is_some_and(|report| !report.is_fatal()) => Ok(Some(error)),

@@ -220,6 +220,7 @@ impl Subject for QuerySubject<'_> {
         let found = self.0.find(opening)?;
         Ok(ToPlan {
             held: self.0.held(&found),
+            ahead: None,
             found,
             no_views: false,
             slicing: opening.slicing(),

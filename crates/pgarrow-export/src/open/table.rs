@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use pgarrow_catalog::{
-    Leaf, Relation, RelationKind, RelationSize, ResolvedColumn, ServerTraits, leaves, meant, quote_identifier,
+    Leaf, Relation, RelationKind, RelationSize, ResolvedColumn, ServerTraits, leaves, locked, meant,
+    quote_identifier,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, Result};
@@ -310,12 +311,8 @@ fn are_held(keeper: &mut Keeper, relation: &Relation, leaves: &[Leaf]) -> Result
     if leaves.iter().all(|leaf| leaf.relation.oid == relation.oid) {
         return Ok(true);
     }
-    let pids: Vec<String> = keeper.backend_pids().iter().map(i32::to_string).collect();
-    let sql = "SELECT DISTINCT relation::pg_catalog.text FROM pg_catalog.pg_locks \
-               WHERE locktype OPERATOR(pg_catalog.=) 'relation' AND granted \
-               AND pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";
-    let rows = keeper.reader.session.query(sql, &[Some(&format!("{{{}}}", pids.join(",")))])?;
-    let held: HashSet<u32> = rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect();
+    let pids = keeper.backend_pids();
+    let held: HashSet<u32> = locked(&mut keeper.reader.session, &pids)?.into_iter().collect();
     Ok(leaves.iter().all(|leaf| held.contains(&leaf.relation.oid)))
 }
 

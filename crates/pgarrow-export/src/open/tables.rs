@@ -17,6 +17,7 @@ use super::opening::Opening;
 use super::query::{FoundQuery, QueryToPlan};
 use super::table::{TableToPlan, is_table, readers_of, refuse_of_others, refuse_only};
 use super::{Planner, Subject, ToPlan, refused};
+use crate::ahead::Ahead;
 use crate::choose::{choose_and_say, not_there};
 use crate::locks::Held;
 use crate::options::ExportOptions;
@@ -80,6 +81,12 @@ impl<'r> TablesSubject<'r> {
         Error::all(problems).map_or(Ok(Self { request, named, is_many: true, queries }), Err)
     }
 
+    /// The tables are those of the names, and nothing else.
+    fn are_all_by_name(&self) -> bool {
+        let Named { schemas, patterns, excluded, .. } = self.named;
+        schemas.is_empty() && patterns.is_empty() && excluded.is_empty()
+    }
+
     /// What the queries read. Those that the server does not take go to `problems`.
     fn find_queries(&self, opening: &mut Opening<'_>, problems: &mut Vec<Error>) -> Result<Vec<FoundQuery>> {
         let mut found = Vec::with_capacity(self.queries.len());
@@ -137,7 +144,14 @@ impl Subject for TablesSubject<'_> {
 
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundTables>> {
         let mut problems = Vec::new();
-        let mut relations = match relations(opening.session()?, self.named) {
+        // Locks, and the questions behind them, show whether it is still so.
+        let known = opening.prepared.known.take();
+        let is_known = known.is_some();
+        let found = match known {
+            Some(known) => Ok(known),
+            None => relations(opening.session()?, self.named),
+        };
+        let mut relations = match found {
             Ok(relations) => relations,
             Err(error) => {
                 let (options, named) = (opening.prepared.options.clone(), self.named);
@@ -148,10 +162,12 @@ impl Subject for TablesSubject<'_> {
             return Err(refused("there are no tables to export"));
         }
         // For one table, the server reports that itself.
-        if self.is_many && opening.prepared.traits.is_plain_postgres {
+        if self.is_many && opening.prepared.traits.is_plain_postgres && !is_known {
             leave_out_hidden(opening.session()?, &mut relations, &mut problems)?;
         }
-        leave_out_of_others(opening.session()?, &mut relations, &mut problems)?;
+        if relations.iter().any(Relation::is_temporary) {
+            leave_out_of_others(opening.session()?, &mut relations, &mut problems)?;
+        }
         let queries = self.find_queries(opening, &mut problems)?;
         match relations.first() {
             Some(first) => refuse_only(first, self.request.only && !self.is_many)?,
@@ -163,7 +179,10 @@ impl Subject for TablesSubject<'_> {
         let readers = opening.prepared.options.readers;
         opening.prepared.options.readers =
             relations.iter().fold(readers, |wanted, relation| readers_of(relation, wanted));
-        let selected = self.selected(opening.session()?, &relations)?;
+        let selected = match self.named.selections.is_empty() {
+            true => HashMap::new(),
+            false => self.selected(opening.session()?, &relations)?,
+        };
         let request_of = |relation: &Relation| selected.get(&relation.oid).unwrap_or(self.request);
         let mut conditions = HashMap::new();
         for relation in &relations {
@@ -182,9 +201,23 @@ impl Subject for TablesSubject<'_> {
         for (query, found) in self.queries.iter().zip(&queries) {
             held.extend(query.held(found).into_iter().filter(|held| seen.insert(held.quoted.clone())));
         }
+        let ahead = Ahead {
+            names: names(self.named)?,
+            relations: relations.clone(),
+            are_many: self.is_many,
+            columns: self.request.columns.clone(),
+            only: self.request.only,
+            is_known,
+            may_be_known: self.are_all_by_name(),
+        };
+        let may_ask = opening.prepared.traits.is_plain_postgres
+            && problems.is_empty()
+            && queries.is_empty()
+            && held.iter().all(|held| held.is_lockable);
         let first = relations.first().filter(|_| !self.is_many);
         Ok(ToPlan {
             held,
+            ahead: may_ask.then_some(ahead),
             no_views: opening.prepared.traits.restricts_relation_kinds
                 && conditions.is_empty()
                 && queries.is_empty()
@@ -394,16 +427,27 @@ pub(crate) fn find_tables(
     Ok(tables)
 }
 
+fn patterns(named: &Named) -> Result<Vec<NamePattern>> {
+    Ok(named
+        .patterns
+        .iter()
+        .map(|pattern| NamePattern::parse(pattern))
+        .collect::<std::result::Result<_, _>>()?)
+}
+
+/// The names without wildcards.
+pub(crate) fn names(named: &Named) -> Result<Vec<RelationName>> {
+    let typed = named.patterns.iter().zip(patterns(named)?);
+    let plain = typed.filter(|(_, pattern)| !pattern.has_wildcard()).map(|(name, _)| name);
+    let names = named.names.iter().chain(plain).map(|name| RelationName::parse(name));
+    Ok(names.collect::<std::result::Result<_, _>>()?)
+}
+
 /// The relations that the user named, each once, in that order.
 fn relations(session: &mut Session, named: &Named) -> Result<Vec<Relation>> {
-    let patterns = named.patterns.iter().map(|pattern| NamePattern::parse(pattern));
-    let patterns = patterns.collect::<std::result::Result<Vec<_>, _>>()?;
-    let typed = named.patterns.iter().zip(&patterns);
-    let (patterns, plain): (Vec<_>, Vec<_>) = typed.partition(|(_, pattern)| pattern.has_wildcard());
-    let plain = plain.into_iter().map(|(name, _)| name);
-    let names = named.names.iter().chain(plain).map(|name| RelationName::parse(name));
-    let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
-    let mut relations = resolve_many(session, &names).map_err(|error| suggest(session, error))?;
+    let patterns = patterns(named)?;
+    let patterns = named.patterns.iter().zip(&patterns).filter(|(_, pattern)| pattern.has_wildcard());
+    let mut relations = resolve_many(session, &names(named)?).map_err(|error| suggest(session, error))?;
     for schema in &named.schemas {
         let of_schema = relations_of_schema(session, schema)?;
         if of_schema.is_empty() {

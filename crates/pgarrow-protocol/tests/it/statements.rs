@@ -173,6 +173,32 @@ fn a_script_in_one_message() {
     }
 }
 
+/// It shows that the server knows COPY, in the same message as other questions.
+#[test]
+fn a_script_with_a_copy_of_no_rows() {
+    let (out, done) = (message(b'H', b"\0\0\x01\0\0"), message(b'c', b""));
+    let (begun, copied) = (message(b'C', b"BEGIN\0"), message(b'C', b"COPY 0\0"));
+    let script = |answer: Vec<u8>| {
+        let steps = vec![Step::Expect(b'Q'), Step::Send(answer)];
+        with_session(steps, |session| session.query_script("BEGIN; COPY (SELECT 1 WHERE false) TO STDOUT"))
+    };
+    let whole = [&begun[..], &out, &done, &copied, &ready(b'T')].concat();
+    assert_eq!(script(whole).unwrap(), [[], []] as [[pgarrow_protocol::Row; 0]; 2]);
+    let data = message(b'd', b"1\n");
+    for (name, answer) in [
+        ("a row", [&begun[..], &out, &data, &done, &copied, &ready(b'T')].concat()),
+        ("no end of its data", [&begun[..], &out, &copied, &ready(b'T')].concat()),
+        ("no end of its own", [&begun[..], &out, &done, &ready(b'T')].concat()),
+        ("its data twice", [&begun[..], &out, &done, &done, &copied, &ready(b'T')].concat()),
+    ] {
+        assert_eq!(script(answer).expect_err(name).kind(), ErrorKind::Protocol, "{name}");
+    }
+    // An error in the place of its data is the server's.
+    let refused = message(b'E', b"SERROR\0C42501\0Mno\0\0");
+    let error = script([&begun[..], &out, &refused, &ready(b'E')].concat()).unwrap_err();
+    assert_eq!(error.sqlstate(), Some("42501"));
+}
+
 #[test]
 fn a_description_behind_other_statements() {
     let described = [message(b'1', b""), message(b't', b"\0\0"), row_description()].concat();

@@ -1,0 +1,247 @@
+//! Asks everything about relations in the transaction that locks them, in one round trip.
+//!
+//! ```text
+//!  BEGIN; SET …; LOCK …; snapshot; name ▶ OID; columns; leaves; sizes; locked; members; beside
+//! ```
+//!
+//! The server executes the statements in this order, each as if it had come alone: neither BEGIN nor SET nor
+//! LOCK takes a snapshot. So the order of locks and snapshot is the same as with a message for each.
+
+use std::collections::BTreeSet;
+
+use pgarrow_protocol::{Answer, Row, Session};
+
+use super::{inlined, run_all};
+use crate::columns::columns_sql;
+use crate::error::CatalogError;
+use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
+use crate::name::{RelationName, quote_literal, text_array};
+use crate::opened::{beside_sql, locked_sql, members_sql};
+use crate::relation::{RESOLVE, Relation, RelationKind};
+use crate::server::TRAITS;
+use crate::texts::array_of;
+
+/// What is executed when relations are opened, and what is asked then.
+#[derive(Clone, Copy, Debug)]
+pub struct TableQuestions<'a> {
+    /// Ends the transaction that is open, if one is, begins another one and locks.
+    pub begin: &'a str,
+    /// Asks for the snapshot.
+    pub snapshot: &'a str,
+    /// The column of its answer with the process that answers.
+    pub pid_index: usize,
+    /// The relations were found, and the server's traits learned, in another transaction that this session
+    /// has not seen: asks for both again.
+    pub and_traits: bool,
+    /// The names that [`resolve_many`](crate::resolve_many) will ask about; none if it will not be asked.
+    pub names: &'a [RelationName],
+    /// The relations that were found.
+    pub relations: &'a [Relation],
+    /// They are planned as many, with their sizes. One alone is planned with its leaves.
+    pub are_many: bool,
+    /// The columns to check rights on leaves for, in this order; `None` for all.
+    pub columns: Option<&'a [String]>,
+    /// Without the rows of children.
+    pub only: bool,
+}
+
+/// Executes and asks what opening these relations will: afterwards the transaction is open, with its locks
+/// and under its snapshot. `None` if the server refuses a statement: then no transaction is open.
+///
+/// Asked are [`server_traits`](crate::server_traits), [`resolve_many`](crate::resolve_many),
+/// [`table_columns_of_many`](crate::table_columns_of_many), [`leaves`](crate::leaves),
+/// [`relation_sizes`](crate::relation_sizes), [`row_security_applies`](crate::row_security_applies),
+/// [`locked`](crate::locked), [`what_belongs`](crate::what_belongs) and
+/// [`opened_beside`](crate::opened_beside). What a table with children needs besides is asked later.
+///
+/// # Errors
+///
+/// Errors that end the session, and those of a lock that was not granted.
+pub fn ask_about_tables(
+    session: &mut Session,
+    questions: &TableQuestions<'_>,
+) -> Result<Option<Vec<Answer>>, CatalogError> {
+    let TableQuestions { begin, snapshot, pid_index, and_traits, names, relations, are_many, .. } =
+        *questions;
+    let oids: Vec<u32> = relations.iter().map(|relation| relation.oid).collect();
+    let names_asked = text_array(&names.iter().map(RelationName::quoted).collect::<Vec<_>>());
+    let Some(names_literal) = quote_literal(&names_asked) else { return Ok(None) };
+    // As literals: an array of numbers has no quote in it.
+    let oids_literal = format!("'{}'", array_of(&oids));
+    let columns_sql = columns_sql(session.server_version_num(), questions.only);
+
+    let mut script = vec![begin.to_owned(), snapshot.to_owned()];
+    if and_traits {
+        script.push(TRAITS.to_owned());
+    }
+    if !names.is_empty() {
+        script.push(inlined(RESOLVE, &[&names_literal]));
+    }
+    script.push(inlined(&columns_sql, &[&oids_literal]));
+    let alone = match relations {
+        [relation] if !are_many => Some(Alone::new(session, questions, relation)),
+        _ => None,
+    };
+    match &alone {
+        Some(Some(alone)) => script.extend(alone.script.iter().cloned()),
+        // A name of a column that cannot be a literal.
+        Some(None) => return Ok(None),
+        None => script.push(inlined(SIZES, &[&oids_literal])),
+    }
+    let members = Members::new(relations, &oids_literal);
+    script.extend(members.script.iter().cloned());
+
+    let n_asked = script.len() - 1;
+    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    // `begin` is several statements.
+    let fewer = || CatalogError::Unexpected("fewer answers than statements");
+    let mut rows = rows.split_off(rows.len().checked_sub(n_asked).ok_or_else(fewer)?).into_iter();
+    let mut next = || rows.next().unwrap_or_default();
+
+    let snapshot_rows = next();
+    let pid = snapshot_rows.first().and_then(|row| row.text(pid_index)).unwrap_or_default().to_owned();
+    let mut answers = vec![Answer::new(snapshot, &[], snapshot_rows)];
+    if and_traits {
+        answers.push(Answer::new(TRAITS, &[], next()));
+    }
+    if !names.is_empty() {
+        answers.push(Answer::new(RESOLVE, &[Some(&names_asked)], next()));
+    }
+    let columns = next();
+    if let (Some(Some(alone)), Some(oid)) = (&alone, oids.first()) {
+        alone.take(*oid, &columns, questions, &mut next, &mut answers);
+    } else {
+        answers.push(Answer::new(SIZES, &[Some(&array_of(&oids))], next()));
+    }
+    answers.push(Answer::new(columns_sql, &[Some(&array_of(&oids))], columns));
+    members.take(&oids, &pid, &mut next, &mut answers);
+    Ok(Some(answers))
+}
+
+/// What is asked about a relation that is planned alone.
+struct Alone {
+    leaves_sql: String,
+    has_policies: bool,
+    script: Vec<String>,
+}
+
+impl Alone {
+    /// `None` if a name of a column cannot be a literal.
+    fn new(session: &Session, questions: &TableQuestions<'_>, relation: &Relation) -> Option<Self> {
+        let oid = format!("{}::pg_catalog.oid", relation.oid);
+        let names = match questions.columns {
+            Some(columns) => quote_literal(&text_array(columns))?,
+            None => format!(
+                "ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+                 WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} \
+                 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped)"
+            ),
+        };
+        let leaves_sql = leaves_sql(session.server_version_num());
+        let leaves = inlined(&leaves_sql, &[&oid, &names]);
+        // The rows of a partitioned table are in others. Of most tables, all rows are in themselves.
+        let is_partitioned = relation.kind == RelationKind::PartitionedTable;
+        let sized = match is_partitioned {
+            true => format!("ARRAY(SELECT l.oid::pg_catalog.oid FROM ({leaves}) AS l)"),
+            false => format!("ARRAY[{oid}]"),
+        };
+        let mut script = vec![leaves, inlined(SIZES, &[&sized])];
+        if is_partitioned {
+            script.push(inlined(ROW_SECURITY, &[&oid]));
+        }
+        Some(Self { leaves_sql, has_policies: is_partitioned, script })
+    }
+
+    fn take(
+        &self,
+        oid: u32,
+        columns: &[Row],
+        questions: &TableQuestions<'_>,
+        next: &mut impl FnMut() -> Vec<Row>,
+        answers: &mut Vec<Answer>,
+    ) {
+        let (leaves, sizes) = (next(), next());
+        let oid_text = oid.to_string();
+        let names = match questions.columns {
+            Some(names) => names.to_vec(),
+            None => columns.iter().filter_map(|row| row.text(1).map(str::to_owned)).collect(),
+        };
+        let of_leaves: Vec<u32> = leaves
+            .iter()
+            .filter_map(|row| row.text(0)?.parse().ok())
+            .filter(|leaf| !questions.only || *leaf == oid)
+            .collect();
+        // If there are others, their sizes are asked for later.
+        if sizes.iter().filter_map(|row| row.text(0)?.parse::<u32>().ok()).eq(of_leaves.iter().copied()) {
+            answers.push(Answer::new(SIZES, &[Some(&array_of(&of_leaves))], sizes));
+        }
+        answers.push(Answer::new(
+            self.leaves_sql.as_str(),
+            &[Some(&oid_text), Some(&text_array(&names))],
+            leaves,
+        ));
+        if self.has_policies {
+            answers.push(Answer::new(ROW_SECURITY, &[Some(&oid_text)], next()));
+        }
+    }
+}
+
+/// What is asked to prove that the locked relations are the planned ones.
+struct Members {
+    and_of_views: bool,
+    has_parts: bool,
+    locked_sql: String,
+    members_sql: String,
+    beside_sql: String,
+    /// What is locked, what belongs to it, and, unless a view may open anything, what else is open.
+    script: Vec<String>,
+}
+
+impl Members {
+    fn new(relations: &[Relation], oids: &str) -> Self {
+        let and_of_views = relations.iter().any(|relation| relation.kind == RelationKind::View);
+        let (locked_sql, members_sql, beside_sql) = (locked_sql(), members_sql(and_of_views), beside_sql());
+        let locked = inlined(&locked_sql, &["NULL"]);
+        let roots = match and_of_views {
+            true => format!(
+                "ARRAY(SELECT r.oid FROM pg_catalog.unnest({oids}::pg_catalog.oid[]) AS r(oid) \
+                 UNION SELECT l.oid::pg_catalog.oid FROM ({locked}) AS l)"
+            ),
+            false => oids.to_owned(),
+        };
+        let members = inlined(&members_sql, &[&roots]);
+        // To most tables, only they themselves belong. If there is more, what is open is asked again.
+        let has_parts = relations.iter().any(|relation| relation.kind != RelationKind::Table);
+        let planned = match has_parts {
+            true => format!("ARRAY(SELECT m.oid::pg_catalog.oid FROM ({members}) AS m)"),
+            false => roots,
+        };
+        let beside = (!and_of_views).then(|| inlined(&beside_sql, &["NULL", &planned]));
+        let script = [locked, members].into_iter().chain(beside).collect();
+        Self { and_of_views, has_parts, locked_sql, members_sql, beside_sql, script }
+    }
+
+    fn take(&self, oids: &[u32], pid: &str, next: &mut impl FnMut() -> Vec<Row>, answers: &mut Vec<Answer>) {
+        let (locked, members) = (next(), next());
+        let parsed = |rows: &[Row]| -> BTreeSet<u32> {
+            rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect()
+        };
+        let mut roots: Vec<u32> = oids.to_vec();
+        if self.and_of_views {
+            roots.extend(parsed(&locked));
+            roots.sort_unstable();
+            roots.dedup();
+        } else {
+            // What was asked: the members, or the relations in the members' order.
+            let planned = if self.has_parts { parsed(&members) } else { oids.iter().copied().collect() };
+            let planned = array_of(&planned.into_iter().collect::<Vec<_>>());
+            answers.push(Answer::new(self.beside_sql.as_str(), &[None, Some(&planned)], next()));
+        }
+        let pids = format!("{{{pid}}}");
+        // Asked for once by the plan of a table with parts, and once by the proof.
+        for _ in 0..2 {
+            answers.push(Answer::new(self.locked_sql.as_str(), &[Some(&pids)], locked.clone()));
+        }
+        answers.push(Answer::new(self.members_sql.as_str(), &[Some(&array_of(&roots))], members));
+    }
+}

@@ -1,0 +1,100 @@
+//! `Ahead`: what opening tables will execute and ask, in one round trip. The functions that plan find the
+//! answers there, and do not know of it.
+
+use pgarrow_catalog::{
+    CatalogError, Relation, RelationName, TableQuestions, ask_about_tables, begin_and_ask,
+};
+use pgarrow_protocol::{Answer, Session, TransactionStatus};
+use pgarrow_session::{Error, Result, not_begun, without_read_timeout};
+
+use crate::locks::{Held, LOCKED, LOCKING, in_the_way, lock_all};
+use crate::reader_session::{PID_INDEX, snapshot_query};
+
+/// Tables that were found, and how they will be planned.
+#[derive(Clone, Debug)]
+pub(crate) struct Ahead {
+    /// The names that will be looked up again.
+    pub(crate) names: Vec<RelationName>,
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) are_many: bool,
+    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) only: bool,
+    /// What is known of the server and of these tables is from another transaction, and is asked again.
+    pub(crate) is_known: bool,
+    /// The names mean these tables for the next export, too, unless something changes.
+    pub(crate) may_be_known: bool,
+}
+
+impl Ahead {
+    /// Begins the transaction, locks, takes the snapshot and asks. Returns whether the server has accepted all
+    /// of it. If not, nothing has happened: each statement is executed by itself then, which shows what is
+    /// wrong.
+    ///
+    /// # Errors
+    ///
+    /// A lock that was not granted in time; errors that end the session.
+    pub(crate) fn ask(&self, session: &mut Session, begin: &str, held: &[Held]) -> Result<bool> {
+        let names: Vec<&str> = held.iter().map(|held| held.quoted.as_str()).collect();
+        let lock = lock_all(&names.join(", "));
+        let anew = format!("ROLLBACK; {begin}");
+        let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
+        let questions = TableQuestions {
+            begin: &format!("{begin}; {lock}"),
+            snapshot: &snapshot_query(session),
+            pid_index: PID_INDEX,
+            and_traits: self.is_known,
+            names: &self.names,
+            relations: &self.relations,
+            are_many: self.are_many,
+            columns: self.columns.as_deref(),
+            only: self.only,
+        };
+        let asked = without_read_timeout(session, |session| ask_about_tables(session, &questions));
+        let answers = match asked {
+            Ok(Some(answers)) => answers,
+            Ok(None) => return Ok(false),
+            Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55P03") => {
+                let is_well = session.execute("ROLLBACK").is_ok();
+                return Err(in_the_way(is_well.then_some(session), error));
+            }
+            // A snapshot that cannot be taken over: the statement that does so says what it means.
+            Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55000") => {
+                session.execute("ROLLBACK")?;
+                return Ok(false);
+            }
+            Err(error) => return Err(not_begun(error.into())),
+        };
+        let executed = [anew.as_str(), LOCKING, &lock, LOCKED];
+        let executed = executed.into_iter().map(|sql| Answer::new(sql, &[], Vec::new()));
+        session.keep_answers(executed.chain(answers).collect());
+        Ok(true)
+    }
+}
+
+/// Begins the transaction of a reader, which locks `lock`, in one round trip. As [`Ahead::ask`].
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub(crate) fn begin_reader(session: &mut Session, begin: &str, lock: Option<&str>) -> Result<()> {
+    if session.transaction_status() != TransactionStatus::Idle {
+        return Ok(());
+    }
+    let snapshot = snapshot_query(session);
+    let statements: Vec<&str> = [snapshot.as_str()].into_iter().chain(lock).collect();
+    match begin_and_ask(session, begin, &statements) {
+        Ok(Some(mut answers)) => {
+            answers.push(Answer::new(format!("ROLLBACK; {begin}"), &[], Vec::new()));
+            session.keep_answers(answers);
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        // Of a lock, or of the snapshot: the statement by itself says what it means.
+        Err(CatalogError::Protocol(error))
+            if error.sqlstate().is_some_and(|state| state.starts_with("55")) =>
+        {
+            Ok(session.execute("ROLLBACK")?)
+        }
+        Err(error) => Err(Error::from(error)),
+    }
+}
