@@ -85,8 +85,9 @@ impl Signals {
     /// Installs the handlers. `grace` is how long a cancelled run may take to end.
     pub(crate) fn install(cancel: Cancel, console: Console, grace: Duration) -> Result<Self, Failure> {
         let shared = Shared::new(cancel, console, grace);
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let signals: Vec<i32> =
-            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+            [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !has_ignored(&status, *signal)).collect();
         let installed = SignalsInfo::<WithOrigin>::new(signals).and_then(|mut incoming| {
             // With a handler, even one that does nothing, SIGXFSZ does not end the process: the write fails
             // with EFBIG.
@@ -295,10 +296,6 @@ pub(crate) fn loaded_tables(loads: &Loads) -> String {
 /// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP.
 ///
 /// Source: `proc_pid_status(5)`, `SigIgn`. Without such a file, no signal counts as ignored.
-fn is_ignored(signal: i32) -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|status| has_ignored(&status, signal))
-}
-
 fn has_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

@@ -1,6 +1,7 @@
 //! The options of an export: batches, types, readers, memory, and its sessions.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
@@ -332,13 +333,24 @@ impl ExportOptions {
 
     /// How many readers there may be, before the number of slices is known.
     pub fn readers_wanted(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        memory_policy::readers_before_planning(self.readers, cores, self.memory_bytes())
+        memory_policy::readers_before_planning(self.readers, cores(), self.memory_bytes())
     }
 }
 
-/// Bytes of memory that this process may use: the machine's, or its control group's if that is less.
+/// How many threads run at a time. Asked once: it takes several files of the system.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Bytes of memory that this process may use: the machine's, or its control group's if that is less. Asked
+/// once, too.
 fn machine_memory() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(ask_machine_memory)
+}
+
+fn ask_machine_memory() -> usize {
     let of_machine = of_machine().unwrap_or(2 << 30);
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let of_group =

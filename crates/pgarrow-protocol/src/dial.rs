@@ -5,7 +5,7 @@
 //! ```
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -63,6 +63,10 @@ pub(crate) fn addresses(config: &Config, patience: &Patience) -> Result<Vec<Sock
     }
     if let Some(address) = host.pinned.or_else(|| Some(SocketAddr::new(host.address?, host.port))) {
         return Ok(vec![address]);
+    }
+    // What is an address itself needs no lookup, and no thread for it.
+    if let Ok(address) = host.name.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, host.port)]);
     }
     let endpoint = host.endpoint();
     let found = look_up(host, patience, &endpoint)?
