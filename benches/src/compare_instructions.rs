@@ -12,7 +12,7 @@ use crate::verdict::Verdict;
 use crate::workloads::Workload;
 
 /// Rows of the smaller and of the larger run.
-const ROWS: [u64; 2] = [20_000, 60_000];
+const ROWS: [u64; 2] = [20_000, 200_000];
 /// A count changes if it does so by this much.
 const THRESHOLD: f64 = 0.01;
 
