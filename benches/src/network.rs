@@ -1,5 +1,5 @@
-//! How the link decides: the command by COPY, by pages and as it chooses, with several numbers of readers, over
-//! TLS, over a link of 1 Gbit/s, and over one that is 20 ms long.
+//! How the link decides: the command by COPY, by pages and as it chooses, with several numbers of readers,
+//! over TLS, over a link of 1 Gbit/s, and over one that is 20 ms long.
 //!
 //! ```text
 //!  this program ─▶ unshare --net ─▶ this program again, with a loopback of its own

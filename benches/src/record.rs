@@ -20,7 +20,8 @@ pub(crate) type Versions = BTreeMap<String, String>;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record<T> {
     pub(crate) record_version: u32,
-    /// The subcommand: `export`, `rivals`, `pages`, `sizes`, `network`, `load`, `python`, `memory` or `decode`.
+    /// The subcommand: `export`, `rivals`, `pages`, `sizes`, `network`, `load`, `python`, `memory` or
+    /// `decode`.
     pub(crate) kind: String,
     /// UTC, as in `2026-11-21T14:30:00Z`.
     pub(crate) date: String,
