@@ -139,9 +139,13 @@ impl Leaf {
             _ => return Ok(None),
         };
         let levels = Levels::new(column.max_def_level() > 0);
-        // Where the parquet crate ends pages, too: smaller ones compress worse.
-        let page_rows = limits.page_rows.max(1).next_multiple_of(PIECE_ROWS);
-        Ok(Some(Self { values, levels, pages: Pages::new(codec), summary, page_rows }))
+        Ok(Some(Self {
+            values,
+            levels,
+            pages: Pages::new(codec),
+            summary,
+            page_rows: limits.page_rows.max(1),
+        }))
     }
 
     pub(crate) fn write(&mut self, array: &dyn Array, scratch: &mut Scratch) -> Result<(), ParquetError> {
