@@ -120,8 +120,8 @@ mod tests {
             let found = is_worth_it(&table, n_wanted, &inspect(), true);
             assert_eq!(found, expected, "{rows_per_page} rows, {n_wanted} of {n_columns} columns");
         };
-        // The suite's tables. Bytes by COPY ÷ bytes of pages were: lineitem 1.31, mixed 1.13, nulls 1.24, wide
-        // 1.45; five 0.88, text 0.91, fixed 0.98.
+        // The suite's tables. Bytes by COPY ÷ bytes of pages were: lineitem 1.31, mixed 1.13, nulls 1.24,
+        // wide 1.45; five 0.88, text 0.91, fixed 0.98.
         for (rows_per_page, n_columns) in [(49.4, 16), (58.6, 9), (130.2, 12), (12.0, 100)] {
             check(rows_per_page, n_columns, n_columns, true);
         }
