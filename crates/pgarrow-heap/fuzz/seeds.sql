@@ -64,3 +64,4 @@ SELECT 'SELECT encode(bytes, ''hex'') FROM seed WHERE name = ' || quote_literal(
 FROM seed \g seeds.tmp
 \i seeds.tmp
 \! rm seeds.tmp
+-- The seed `unmarked` is `updated` without PD_ALL_VISIBLE, and with other hints and transactions in three of four tuples.
