@@ -7,8 +7,8 @@
 use pgarrow_column::{CHUNK_ROWS, STORED_NULL};
 use pgarrow_types::{HeapLayout, StoredAttribute};
 
-use crate::page::{Refusal, TUPLES_MAX, alike, line_pointers, tuples};
-use crate::visibility::Snapshot;
+use crate::page::{PAGE_BYTES, Refusal, TUPLES_MAX, Tuple, alike, is_unmarked, line_pointers, tuples};
+use crate::visibility::{self, Snapshot};
 
 /// The start of a value that is not in its tuple, since the tuple is older than the attribute.
 pub(crate) const MISSING: u32 = STORED_NULL - 1;
@@ -148,7 +148,7 @@ impl Tuples {
             return Ok(true);
         }
         let (mut any_bitmap, mut attributes_min, mut data_min) = (0, u16::MAX, u32::MAX);
-        tuples(page, at.block, layout.attributes.len(), snapshot, |tuple| {
+        let found = |tuple: Tuple| {
             let slots = (bases.get_mut(n_tuples), ends.get_mut(n_tuples));
             let (Some(base), Some(end)) = slots else { return };
             let slots = (bitmaps.get_mut(n_tuples), others.get_mut(n_tuples));
@@ -161,7 +161,13 @@ impl Tuples {
             any_bitmap |= tuple.bitmap;
             attributes_min = attributes_min.min(tuple.attributes);
             data_min = data_min.min(tuple.end - tuple.start);
-        })?;
+        };
+        let n_attributes = layout.attributes.len();
+        // Of a page that is not all-visible, the query may have sent only the header.
+        match snapshot.filter(|_| page.len() == PAGE_BYTES && is_unmarked(page)) {
+            Some(snapshot) => visibility::tuples(page, at.block, n_attributes, snapshot, found)?,
+            None => tuples(page, at.block, n_attributes, found)?,
+        }
         self.n_tuples = n_tuples;
         self.has_bitmaps |= any_bitmap > 0;
         self.attributes_min = self.attributes_min.min(attributes_min);

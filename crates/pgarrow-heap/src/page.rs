@@ -16,8 +16,6 @@
 
 use std::fmt;
 
-use crate::visibility::{self, Snapshot};
-
 /// Bytes of a page. Servers with another page size are not read by pages.
 pub const PAGE_BYTES: usize = 8192;
 
@@ -113,8 +111,7 @@ pub(crate) fn is_unmarked(page: &[u8]) -> bool {
 
 /// Finds the tuples of a page, in the order of their line pointers: those that a sequential scan returns.
 ///
-/// `block` is the page's number, `attributes_max` the table's number of attributes. With a `snapshot`, also a
-/// page that is not all-visible has tuples: those that the snapshot has.
+/// `block` is the page's number, `attributes_max` the table's number of attributes.
 ///
 /// # Errors
 ///
@@ -123,7 +120,6 @@ pub(crate) fn tuples(
     page: &[u8],
     block: u32,
     attributes_max: usize,
-    snapshot: Option<&Snapshot>,
     mut found: impl FnMut(Tuple),
 ) -> Result<(), Refusal> {
     let header = page.first_chunk::<PAGE_HEADER_BYTES>();
@@ -137,11 +133,9 @@ pub(crate) fn tuples(
         // in a header alone do not prove that: the query may have sent only the header.
         return Ok(());
     }
-    let judge = match snapshot {
-        _ if flags & ALL_VISIBLE != 0 => None,
-        Some(snapshot) if page.len() == PAGE_BYTES => Some(snapshot),
-        _ => return Err(Refusal::NotAllVisible),
-    };
+    if flags & ALL_VISIBLE == 0 {
+        return Err(Refusal::NotAllVisible);
+    }
     let is_sound = page.len() == PAGE_BYTES
         && version == SIZE_AND_VERSION
         && usize::from(special) == PAGE_BYTES
@@ -151,9 +145,6 @@ pub(crate) fn tuples(
         && lower.is_multiple_of(LINE_POINTER_BYTES);
     if !is_sound {
         return Err(Refusal::Unverified("a page whose header is not one of a heap"));
-    }
-    if let Some(snapshot) = judge {
-        return visibility::tuples(page, block, attributes_max, (lower, upper), snapshot, found);
     }
     let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
     let (mut n_tuples, mut n_own) = (0, 0);

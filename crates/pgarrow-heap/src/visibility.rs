@@ -48,6 +48,11 @@ const ATTRIBUTES: u16 = 0x07ff;
 /// `SpecTokenOffsetNumber`: INSERT … ON CONFLICT has not decided yet. See `src/include/storage/itemptr.h`.
 const SPECULATIVE: u16 = 0xfffe;
 
+/// `PD_VALID_FLAG_BITS` without `PD_ALL_VISIBLE`, of `src/include/storage/bufpage.h`.
+const PAGE_FLAGS: u16 = 0x0003;
+/// A page of 8,192 bytes in layout 4, little-endian; same file.
+const SIZE_AND_VERSION: u16 = 0x2004;
+
 const LINE_POINTER_BYTES: usize = 4;
 const LP_NORMAL: u32 = 1;
 
@@ -209,7 +214,7 @@ impl Header {
 }
 
 /// Finds the tuples of a page that the snapshot has, in the order of their line pointers: as
-/// [`tuples`](crate::page::tuples), for a page that is not all-visible and whose header was checked.
+/// [`tuples`](crate::page::tuples), for a page that is not all-visible.
 ///
 /// # Errors
 ///
@@ -218,12 +223,12 @@ pub(crate) fn tuples(
     page: &[u8],
     block: u32,
     attributes_max: usize,
-    (lower, upper): (usize, usize),
     snapshot: &Snapshot,
     mut found: impl FnMut(Tuple),
 ) -> Result<(), Refusal> {
     const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
-    debug_assert_eq!(page.len(), PAGE_BYTES, "the header was checked");
+    let (lower, upper) =
+        bounds(page).ok_or(Refusal::Unverified("a page whose header is not one of a heap"))?;
     let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
     let (mut n_tuples, mut is_of_page) = (0, false);
     for (pointer, number) in pointers.as_chunks::<LINE_POINTER_BYTES>().0.iter().zip(1_u16..) {
@@ -274,6 +279,24 @@ pub(crate) fn tuples(
         true => Ok(()),
         false => Err(Refusal::Unverified("a page whose tuples are of another page")),
     }
+}
+
+/// Where the line pointers of a page end, and where its tuples begin; `None` if the header is not that of a
+/// whole page that is not all-visible.
+fn bounds(page: &[u8]) -> Option<(usize, usize)> {
+    let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] =
+        *page.first_chunk::<PAGE_HEADER_BYTES>()?;
+    let [flags, lower, upper, special, version] =
+        [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
+    let (lower, upper) = (usize::from(lower), usize::from(upper));
+    let is_sound = page.len() == PAGE_BYTES
+        && version == SIZE_AND_VERSION
+        && usize::from(special) == PAGE_BYTES
+        && flags & !PAGE_FLAGS == 0
+        && (PAGE_HEADER_BYTES..=upper).contains(&lower)
+        && upper <= PAGE_BYTES
+        && lower.is_multiple_of(LINE_POINTER_BYTES);
+    is_sound.then_some((lower, upper))
 }
 
 #[cfg(test)]
