@@ -34,41 +34,62 @@ impl Ahead {
     ///
     /// A lock that was not granted in time; errors that end the session.
     pub(crate) fn ask(&self, session: &mut Session, begin: &str, held: &[Held]) -> Result<bool> {
-        let names: Vec<&str> = held.iter().map(|held| held.quoted.as_str()).collect();
-        let lock = lock_all(&names.join(", "));
-        let anew = format!("ROLLBACK; {begin}");
-        let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
-        let questions = TableQuestions {
-            begin: &format!("{begin}; {lock}"),
-            snapshot: &snapshot_query(session),
-            pid_index: PID_INDEX,
-            and_traits: self.is_known,
-            names: &self.names,
-            relations: &self.relations,
-            are_many: self.are_many,
-            columns: self.columns.as_deref(),
-            only: self.only,
-        };
-        let asked = without_read_timeout(session, |session| ask_about_tables(session, &questions));
-        let answers = match asked {
-            Ok(Some(answers)) => answers,
-            Ok(None) => return Ok(false),
-            Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55P03") => {
-                let is_well = session.execute("ROLLBACK").is_ok();
-                return Err(in_the_way(is_well.then_some(session), error));
-            }
-            // A snapshot that cannot be taken over: the statement that does so says what it means.
-            Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55000") => {
-                session.execute("ROLLBACK")?;
-                return Ok(false);
-            }
-            Err(error) => return Err(not_begun(error.into())),
-        };
-        let executed = [anew.as_str(), LOCKING, &lock, LOCKED];
-        let executed = executed.into_iter().map(|sql| Answer::new(sql, &[], Vec::new()));
-        session.keep_answers(executed.chain(answers).collect());
-        Ok(true)
+        at_once(session, begin, held, |session, begin, snapshot| {
+            let questions = TableQuestions {
+                begin,
+                snapshot,
+                pid_index: PID_INDEX,
+                and_traits: self.is_known,
+                names: &self.names,
+                relations: &self.relations,
+                are_many: self.are_many,
+                columns: self.columns.as_deref(),
+                only: self.only,
+            };
+            ask_about_tables(session, &questions)
+        })
     }
+}
+
+/// Begins the transaction, locks and takes the snapshot. As [`Ahead::ask`], without questions.
+///
+/// # Errors
+///
+/// As for [`Ahead::ask`].
+pub(crate) fn lock_at_once(session: &mut Session, begin: &str, held: &[Held]) -> Result<bool> {
+    at_once(session, begin, held, |session, begin, snapshot| begin_and_ask(session, begin, &[snapshot]))
+}
+
+/// `ask` gets the statements that begin and lock, and the query for the snapshot.
+fn at_once(
+    session: &mut Session,
+    begin: &str,
+    held: &[Held],
+    ask: impl FnOnce(&mut Session, &str, &str) -> Result<Option<Vec<Answer>>, CatalogError>,
+) -> Result<bool> {
+    let names: Vec<&str> = held.iter().map(|held| held.quoted.as_str()).collect();
+    let lock = lock_all(&names.join(", "));
+    let anew = format!("ROLLBACK; {begin}");
+    let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
+    let (first, snapshot) = (format!("{begin}; {lock}"), snapshot_query(session));
+    let answers = match without_read_timeout(session, |session| ask(session, &first, &snapshot)) {
+        Ok(Some(answers)) => answers,
+        Ok(None) => return Ok(false),
+        Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55P03") => {
+            let is_well = session.execute("ROLLBACK").is_ok();
+            return Err(in_the_way(is_well.then_some(session), error));
+        }
+        // A snapshot that cannot be taken over: the statement that does so says what it means.
+        Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55000") => {
+            session.execute("ROLLBACK")?;
+            return Ok(false);
+        }
+        Err(error) => return Err(not_begun(error.into())),
+    };
+    let executed = [anew.as_str(), LOCKING, &lock, LOCKED];
+    let executed = executed.into_iter().map(|sql| Answer::new(sql, &[], Vec::new()));
+    session.keep_answers(executed.chain(answers).collect());
+    Ok(true)
 }
 
 /// Begins the transaction of a reader, which locks `lock`, in one round trip. As [`Ahead::ask`].

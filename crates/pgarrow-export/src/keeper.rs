@@ -18,7 +18,7 @@ use pgarrow_catalog::ask_and_commit;
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, without_read_timeout};
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, lock_at_once};
 use crate::facts::Facts;
 use crate::locks::{Held, Holder, Locked, hold, lock, lock_all};
 use crate::options::ExportOptions;
@@ -65,21 +65,25 @@ fn begin_first(begin: &str, options: &ExportOptions) -> Result<String> {
     }
 }
 
-/// Does what [`Keeper::begin`] will do and asks what planning will ask, in one round trip. Returns whether
-/// the server has accepted all of it; otherwise nothing has happened.
+/// Does what [`Keeper::begin`] will do and asks what planning will ask, as far as that is known, in one round
+/// trip. Returns whether the server has accepted all of it; otherwise nothing has happened.
 ///
 /// # Errors
 ///
 /// As for [`Ahead::ask`].
 pub(crate) fn begin_ahead(
     session: &mut Session,
-    ahead: &Ahead,
+    ahead: Option<&Ahead>,
     held: &[Held],
     no_views: bool,
     options: &ExportOptions,
 ) -> Result<bool> {
     let begin = begin_statements(session, options, no_views)?;
-    ahead.ask(session, &begin_first(&begin, options)?, held)
+    let begin = begin_first(&begin, options)?;
+    match ahead {
+        Some(ahead) => ahead.ask(session, &begin, held),
+        None => lock_at_once(session, &begin, held),
+    }
 }
 
 impl Keeper {

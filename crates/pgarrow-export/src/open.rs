@@ -204,9 +204,13 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
             found => found?,
         };
         let (options, traits) = (&prepared.options, &prepared.traits);
-        let asked = match &ahead {
-            Some(ahead) => begin_ahead(&mut session, ahead, &held, no_views, options),
-            None => Ok(false),
+        let may_lock = traits.is_plain_postgres
+            && problems.is_empty()
+            && !held.is_empty()
+            && held.iter().all(|held| held.is_lockable);
+        let asked = match may_lock && (ahead.is_some() || !is_known) {
+            true => begin_ahead(&mut session, ahead.as_ref(), &held, no_views, options),
+            false => Ok(false),
         };
         if is_known && asked.as_ref().is_ok_and(|was_asked| !was_asked) {
             return Ok(prepared.outdated(session));

@@ -223,6 +223,18 @@ fn an_export_takes_three_round_trips_before_its_first_row_and_two_once_the_table
     assert!(first <= 3 && all <= 6, "{first}, {all}");
 }
 
+/// A query is explained and described step by step. Before, its locks took four more.
+#[test]
+fn a_query_takes_twelve_round_trips_before_its_first_batch() {
+    require!(Capability::PrivateServer);
+    let database = database("query trips", TABLE);
+    let counted = Counted::new(&database);
+    let trips = || of_table(&counted, |source| source.query("SELECT id, t FROM e WHERE id < 100"));
+    let (first, all) = trips();
+    assert!(first <= 12 && all <= 15, "{first}, {all}");
+    assert_eq!(trips(), (first, all));
+}
+
 /// Everything about them is asked together; then one for each COPY.
 #[test]
 fn many_tables_take_one_round_trip_each() {
