@@ -80,7 +80,7 @@ struct ToPlan<Found> {
 enum Planned {
     Engine(Box<Engine>),
     /// What an earlier export has found is no longer so: all has to be found anew, on this session.
-    Outdated(Session),
+    Outdated(Box<Session>),
 }
 
 /// What planning needs once all is locked.
@@ -137,7 +137,7 @@ impl Request {
         let engine = match opening.and_then(|opening| self.plan(opening)) {
             Ok(Planned::Engine(engine)) => Ok(*engine),
             Ok(Planned::Outdated(session)) => {
-                match first(session, false).and_then(|opening| self.plan(opening)) {
+                match first(*session, false).and_then(|opening| self.plan(opening)) {
                     Ok(Planned::Engine(engine)) => Ok(*engine),
                     Ok(Planned::Outdated(_)) => Err(Error::new(
                         ErrorKind::Protocol,

@@ -209,7 +209,7 @@ impl Prepared<'_> {
         if let Some(names) = self.names {
             self.pool.keep_tables(names, None);
         }
-        Planned::Outdated(session)
+        Planned::Outdated(Box::new(session))
     }
 
     /// Notes what names mean, for the next export. Behind a pooler, that may be one of another server.
