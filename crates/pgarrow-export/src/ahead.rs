@@ -8,7 +8,7 @@ use pgarrow_protocol::{Answer, Session, TransactionStatus};
 use pgarrow_session::{Error, Result, not_begun, without_read_timeout};
 
 use crate::locks::{Held, LOCKED, LOCKING, in_the_way, lock_all};
-use crate::reader_session::{PID_INDEX, snapshot_query};
+use crate::settings::{PID_INDEX, snapshot_query};
 
 /// Tables that were found, and how they will be planned.
 #[derive(Clone, Debug)]
@@ -26,9 +26,9 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins the transaction, locks, takes the snapshot and asks. Returns whether the server has accepted all
-    /// of it. If not, nothing has happened: each statement is executed by itself then, which shows what is
-    /// wrong.
+    /// Begins the transaction, locks, takes the snapshot and asks. Returns whether the server has accepted
+    /// all of it. If not, nothing has happened: each statement is executed by itself then, which shows what
+    /// is wrong.
     ///
     /// # Errors
     ///

@@ -27,7 +27,6 @@ use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Result};
 
 use crate::ahead::Ahead;
 use crate::choose::Chosen;
-use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::keeper::{Keeper, begin_ahead};
 use crate::locks::Held;
@@ -38,7 +37,7 @@ use crate::planner::{PageWish, Slices, Slicing};
 use crate::proof::Proof;
 use crate::run::Run;
 use crate::source::extract::{Named, Request, What};
-use opening::Opening;
+use opening::{Opening, Planned};
 use query::QuerySubject;
 pub(crate) use tables::find_tables;
 use tables::{TablesSubject, names};
@@ -74,13 +73,6 @@ struct ToPlan<Found> {
     problems: Vec<Error>,
     /// The subject and its verb, for the error that it keeps changing: `public.orders was`, `tables were`.
     subject_was: String,
-}
-
-/// What came of planning.
-enum Planned {
-    Engine(Box<Engine>),
-    /// What an earlier export has found is no longer so: all has to be found anew, on this session.
-    Outdated(Box<Session>),
 }
 
 /// What planning needs once all is locked.

@@ -6,7 +6,7 @@ use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Pool, Pooled, R
 use crate::ahead::begin_reader;
 use crate::facts::Facts;
 use crate::opened::Opened;
-use crate::settings::WAIT_LESS;
+use crate::settings::{PID_INDEX, WAIT_LESS, snapshot_query};
 
 /// A session in its transaction, whose snapshot is taken: a reader's, or the keeper's, which can read as
 /// well.
@@ -155,22 +155,4 @@ pub(crate) fn not_taken_over(error: Error, what: &str) -> Error {
 pub(crate) fn lock_statement(locked: &[String]) -> Option<String> {
     let lock = || format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", locked.join(", "));
     (!locked.is_empty()).then(lock)
-}
-
-/// The column of [`snapshot_query`] with the process.
-pub(crate) const PID_INDEX: usize = 3;
-
-/// Takes the snapshot, and says what it is.
-pub(crate) fn snapshot_query(session: &Session) -> String {
-    let snapshot = if session.server_version_num() >= 130_000 {
-        "pg_catalog.pg_current_snapshot()"
-    } else {
-        "pg_catalog.txid_current_snapshot()"
-    };
-    format!(
-        "SELECT {snapshot}::pg_catalog.text, \
-         pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
-         pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
-         pg_catalog.current_setting('transaction_isolation')"
-    )
 }

@@ -55,3 +55,21 @@ pub(crate) fn begin_statements(session: &Session, options: &ExportOptions, no_vi
     }
     Ok(statements)
 }
+
+/// The column of [`snapshot_query`] with the process.
+pub(crate) const PID_INDEX: usize = 3;
+
+/// Takes the snapshot, and says what it is.
+pub(crate) fn snapshot_query(session: &Session) -> String {
+    let snapshot = if session.server_version_num() >= 130_000 {
+        "pg_catalog.pg_current_snapshot()"
+    } else {
+        "pg_catalog.txid_current_snapshot()"
+    };
+    format!(
+        "SELECT {snapshot}::pg_catalog.text, \
+         pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00'), \
+         pg_catalog.current_setting('server_version'), pg_catalog.pg_backend_pid(), \
+         pg_catalog.current_setting('transaction_isolation')"
+    )
+}

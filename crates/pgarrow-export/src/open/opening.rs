@@ -14,7 +14,6 @@ use pgarrow_session::{
 };
 use pgarrow_types::Message;
 
-use super::Planned;
 use crate::ahead::Ahead;
 use crate::engine::{Engine, Job};
 use crate::fewer;
@@ -28,6 +27,13 @@ use crate::progress::Progress;
 use crate::proof::Proof;
 use crate::reject::Rejects;
 use crate::settings::{look_up, look_up_statements};
+
+/// What came of planning.
+pub(super) enum Planned {
+    Engine(Box<Engine>),
+    /// What an earlier export has found is no longer so: all has to be found anew, on this session.
+    Outdated(Box<Session>),
+}
 
 /// A session without any lasting work yet, and what is known so far.
 pub(super) struct Opening<'a> {
