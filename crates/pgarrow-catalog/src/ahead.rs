@@ -350,7 +350,7 @@ fn is_of_statement(error: &pgarrow_protocol::Error) -> bool {
 }
 
 /// One of our own statements with expressions instead of its parameters.
-fn inlined(sql: &str, expressions: &[&str]) -> String {
+pub(crate) fn inlined(sql: &str, expressions: &[&str]) -> String {
     let mut text = String::with_capacity(sql.len());
     let mut rest = sql;
     while let Some((before, behind)) = rest.split_once('$') {

@@ -35,6 +35,7 @@ mod pattern;
 mod relation;
 mod server;
 mod target;
+mod target_ahead;
 mod texts;
 mod types;
 mod unique;
@@ -72,5 +73,6 @@ pub use relation::{
 };
 pub use server::{ServerTraits, is_plain as is_plain_postgres, server_traits};
 pub use target::{Identity, TargetColumn, WriteAccess, target_columns, type_by_name, write_access};
+pub use target_ahead::{OfTarget, TargetQuestions, ask_about_target};
 pub use types::{PARTS_MAX, TypeNote};
 pub use unique::{UniqueKey, unique_keys};

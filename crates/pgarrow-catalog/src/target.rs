@@ -50,16 +50,9 @@ pub struct WriteAccess {
     pub row_security: bool,
 }
 
-/// The relation's columns in their order, without dropped ones, as INSERT sees them.
-///
-/// # Errors
-///
-/// Errors of the server.
-pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<TargetColumn>, CatalogError> {
-    let columns = table_columns(session, relation, true)?;
-    // A domain inherits its base type's default, but not its NOT NULL. Virtual columns have attgenerated
-    // 'v', since PostgreSQL 18.
-    let sql = "WITH RECURSIVE domain(attnum, basetype, is_not_null) AS ( \
+/// The query of [`target_columns`]. A domain inherits its base type's default, but not its NOT NULL. Virtual
+/// columns have attgenerated 'v', since PostgreSQL 18.
+pub(crate) const TARGET_COLUMNS: &str = "WITH RECURSIVE domain(attnum, basetype, is_not_null) AS ( \
                  SELECT a.attnum, t.typbasetype, t.typnotnull FROM pg_catalog.pg_attribute a \
                  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
                  WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
@@ -78,7 +71,15 @@ pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<
                JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
                WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
                  AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped";
-    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+
+/// The relation's columns in their order, without dropped ones, as INSERT sees them.
+///
+/// # Errors
+///
+/// Errors of the server.
+pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<TargetColumn>, CatalogError> {
+    let columns = table_columns(session, relation, true)?;
+    let rows = session.query(TARGET_COLUMNS, &[Some(&relation.oid.to_string())])?;
     let by_number = rows.iter().map(|row| Ok((parsed(row, 0)?, row)));
     let by_number = by_number.collect::<Result<HashMap<u16, _>, CatalogError>>()?;
     let target = |column: ResolvedColumn| {
@@ -103,6 +104,14 @@ pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<
     columns.into_iter().map(target).collect()
 }
 
+/// The query of [`write_access`].
+pub(crate) const WRITE_ACCESS: &str = "SELECT (pg_catalog.pg_relation_is_updatable($1::pg_catalog.oid::pg_catalog.regclass, true) \
+                   OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0, \
+                 EXISTS (SELECT FROM pg_catalog.pg_trigger g \
+                   WHERE g.tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 69) OPERATOR(pg_catalog.=) 69), \
+                 pg_catalog.row_security_active($1::pg_catalog.oid)";
+
 /// Which commands can write to the relation.
 ///
 /// Source: `CopyFrom` in PostgreSQL's `src/backend/commands/copyfrom.c`, `relation_is_updatable` in
@@ -113,13 +122,7 @@ pub fn target_columns(session: &mut Session, relation: &Relation) -> Result<Vec<
 ///
 /// Errors of the server.
 pub fn write_access(session: &mut Session, relation: &Relation) -> Result<WriteAccess, CatalogError> {
-    let sql = "SELECT (pg_catalog.pg_relation_is_updatable($1::pg_catalog.oid::pg_catalog.regclass, true) \
-                   OPERATOR(pg_catalog.&) 8) OPERATOR(pg_catalog.<>) 0, \
-                 EXISTS (SELECT FROM pg_catalog.pg_trigger g \
-                   WHERE g.tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
-                     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 69) OPERATOR(pg_catalog.=) 69), \
-                 pg_catalog.row_security_active($1::pg_catalog.oid)";
-    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let rows = session.query(WRITE_ACCESS, &[Some(&relation.oid.to_string())])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let is = |index| row.text(index) == Some("t");
     let copy = match relation.kind {

@@ -21,6 +21,25 @@ use crate::options::{LoadMode, LoadOptions};
 /// The first version whose COPY marks the pages of frozen rows as all-visible.
 const OLDEST: u32 = 140_000;
 
+/// The query of [`RowTraits::of`].
+///
+/// Source: `CopyFrom`; `tgtype` as in `src/include/catalog/pg_trigger.h`: 1 for each row, 2 before, 4 on
+/// INSERT, 64 instead of.
+pub(crate) const ROW_TRAITS: &str = "WITH RECURSIVE tree(oid) AS ( \
+                     SELECT $1::pg_catalog.oid \
+                     UNION \
+                     SELECT i.inhrelid FROM tree t \
+                     JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
+                   SELECT EXISTS (SELECT FROM tree t \
+                     JOIN pg_catalog.pg_trigger g ON g.tgrelid OPERATOR(pg_catalog.=) t.oid \
+                     WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 5) OPERATOR(pg_catalog.=) 5 \
+                       AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66) OPERATOR(pg_catalog.<>) 0), \
+                   EXISTS (SELECT FROM pg_catalog.pg_class c \
+                     JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam \
+                     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                       AND m.amname OPERATOR(pg_catalog.=) 'heap'), \
+                   pg_catalog.version(), pg_catalog.pg_backend_pid()";
+
 /// What decides how COPY treats the rows of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowTraits {
@@ -37,25 +56,9 @@ pub(crate) struct RowTraits {
 
 impl RowTraits {
     /// Asks the catalog.
-    ///
-    /// Source: `CopyFrom`; `tgtype` as in `src/include/catalog/pg_trigger.h`: 1 for each row, 2 before, 4 on
-    /// INSERT, 64 instead of.
     pub(crate) fn of(session: &mut Session, relation: &Relation) -> Result<Self> {
-        let sql = "WITH RECURSIVE tree(oid) AS ( \
-                     SELECT $1::pg_catalog.oid \
-                     UNION \
-                     SELECT i.inhrelid FROM tree t \
-                     JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid) \
-                   SELECT EXISTS (SELECT FROM tree t \
-                     JOIN pg_catalog.pg_trigger g ON g.tgrelid OPERATOR(pg_catalog.=) t.oid \
-                     WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 5) OPERATOR(pg_catalog.=) 5 \
-                       AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66) OPERATOR(pg_catalog.<>) 0), \
-                   EXISTS (SELECT FROM pg_catalog.pg_class c \
-                     JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam \
-                     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
-                       AND m.amname OPERATOR(pg_catalog.=) 'heap'), \
-                   pg_catalog.version(), pg_catalog.pg_backend_pid()";
-        let rows = session.query(sql, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
+        let rows =
+            session.query(ROW_TRAITS, &[Some(&relation.oid.to_string())]).map_err(Error::without_advice)?;
         let is = |index| rows.first().is_some_and(|row| row.text(index) == Some("t"));
         let text = |index| rows.first().and_then(|row| row.text(index));
         let pid = text(3).and_then(|pid| pid.parse().ok());

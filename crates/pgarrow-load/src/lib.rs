@@ -21,6 +21,7 @@
 #![doc = "```"]
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod arrival;
 mod batches;
 mod batchwise;

@@ -7,6 +7,7 @@ use pgarrow_protocol::{Config, Session};
 use pgarrow_session::{Cancel, Connection, Holders, IdleSession, Result};
 use pgarrow_types::OpaqueColumns;
 
+use crate::ahead;
 use crate::definition::{NeededTypes, PrimaryKey};
 use crate::options::{LoadMode, LoadOptions};
 use crate::owner::Owner;
@@ -136,15 +137,21 @@ impl Load {
         let mut session = connect(config, idle, cancel)?;
         let _attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
-        let looked = begin(&mut session, options);
-        let types = match looked.and_then(|()| target::column_types(&mut session, name, options)) {
+        let looked = ahead::ask_about_columns(&mut session, name, options).and_then(|answers| {
+            session.keep_answers(answers);
+            begin(&mut session, options)?;
+            target::column_types(&mut session, name, options)
+        });
+        let types = match looked {
             Ok(types) => types,
             Err(error) => {
+                session.forget_answers();
                 roll_back(session);
                 return Err(cancel.cancelled_or(error));
             }
         };
-        if let Some(session) = take_back(session) {
+        if let Some(mut session) = take_back(session) {
+            session.forget_answers();
             *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(IdleSession::new(session));
         }
         Ok(types)

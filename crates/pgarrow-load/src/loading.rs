@@ -10,6 +10,7 @@ use pgarrow_protocol::Session;
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_types::Message;
 
+use crate::ahead;
 use crate::arrival::insert_from_staging;
 use crate::batchwise::{Batchwise, restarted};
 use crate::end::End;
@@ -365,6 +366,23 @@ fn plan_all(
     let key = options.restart_key.as_deref();
     let mark = key.map(|key| marks::open(session, name, key, &options)).transpose()?;
     let options = restarted(options, mark.as_ref());
+    let answers = match owner {
+        Owner::Load if mark.is_none() => ahead::ask(session, name, &options)?,
+        Owner::Load | Owner::Caller(_) => Vec::new(),
+    };
+    session
+        .with_answers(answers, |session| plan_in_turn(session, name, schema, options, owner, (mark, swept)))
+}
+
+/// Finds or creates the table, and plans the columns.
+fn plan_in_turn(
+    session: &mut Session,
+    name: &RelationName,
+    schema: &Schema,
+    options: LoadOptions,
+    owner: &Owner,
+    (mark, swept): (Option<Mark>, Vec<String>),
+) -> Result<Planned> {
     match owner {
         Owner::Load => begin(session, &options)?,
         Owner::Caller(_) => tell_of_earlier_locks(session, &options)?,

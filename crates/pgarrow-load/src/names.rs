@@ -31,6 +31,17 @@ const OWN: &str = "own AS (SELECT l.relation, l.mode FROM pg_catalog.pg_locks l 
 /// The lock modes of statements that only read. Foreign key checks take the second.
 const READING: &str = "'{AccessShareLock,RowShareLock}'::pg_catalog.text[]";
 
+/// The query of [`Names::of`].
+pub(crate) fn named_sql() -> String {
+    format!(
+        "WITH {OWN} SELECT c.oid::pg_catalog.text, s.nspname, c.relname, s.oid::pg_catalog.text, \
+               s.xmin::pg_catalog.text, EXISTS (SELECT FROM own WHERE own.relation OPERATOR(pg_catalog.=) c.oid) \
+             FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
+             WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])"
+    )
+}
+
 /// Tables that the statements of a transaction name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -64,13 +75,7 @@ impl Names {
     ///
     /// [`ErrorKind::Server`] for a table that is not locked, or that has another name now.
     pub(crate) fn of(session: &mut Session, relations: &[&Relation]) -> Result<Self> {
-        let sql = format!(
-            "WITH {OWN} SELECT c.oid::pg_catalog.text, s.nspname, c.relname, s.oid::pg_catalog.text, \
-               s.xmin::pg_catalog.text, EXISTS (SELECT FROM own WHERE own.relation OPERATOR(pg_catalog.=) c.oid) \
-             FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
-             WHERE c.oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[])"
-        );
+        let sql = named_sql();
         let oids = array(relations.iter().map(|relation| relation.oid));
         let rows = session.query(&sql, &[Some(&oids)]).map_err(Error::without_advice)?;
         let named = |relation: &&Relation| {

@@ -2,7 +2,7 @@
 //! waits for them waits for itself. The server cannot detect this deadlock: for it, the two sessions are
 //! unrelated.
 
-use pgarrow_catalog::{Relation, relation as relation_of};
+use pgarrow_catalog::{OfTarget, Relation, relation as relation_of};
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Holders, Result};
 use pgarrow_types::option::MODE;
@@ -13,12 +13,8 @@ use crate::options::LoadOptions;
 /// How long to wait for a lock behind other sessions that wait for the export.
 const LOCK_TIMEOUT: &str = "10s";
 
-/// Which of the relation and its descendants the export has locked.
-///
-/// Another server may use the same process ID, so the start time of the server is compared, too.
-fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<Option<Relation>> {
-    let Some(holders) = &options.holders else { return Ok(None) };
-    let sql = "WITH RECURSIVE tree(oid) AS ( \
+/// The query of [`held`].
+const HELD: &str = "WITH RECURSIVE tree(oid) AS ( \
                  SELECT $1::pg_catalog.oid \
                  UNION \
                  SELECT i.inhrelid FROM tree t \
@@ -32,10 +28,22 @@ fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Re
                  AND pg_catalog.concat(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), '+00') \
                    OPERATOR(pg_catalog.=) $3 \
                ORDER BY l.relation OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, 1 LIMIT 1";
+
+/// The question of [`held`], asked ahead.
+pub(crate) fn question(holders: &Holders) -> OfTarget {
+    let others = vec![pids(holders), holders.server_start().to_owned()];
+    OfTarget { others, n_asked: 2, ..OfTarget::new(HELD) }
+}
+
+/// Which of the relation and its descendants the export has locked.
+///
+/// Another server may use the same process ID, so the start time of the server is compared, too.
+fn held(session: &mut Session, relation: &Relation, options: &LoadOptions) -> Result<Option<Relation>> {
+    let Some(holders) = &options.holders else { return Ok(None) };
     let parameters =
         [Some(relation.oid.to_string()), Some(pids(holders)), Some(holders.server_start().to_owned())];
     let parameters = parameters.each_ref().map(Option::as_deref);
-    let rows = session.query(sql, &parameters).map_err(Error::without_advice)?;
+    let rows = session.query(HELD, &parameters).map_err(Error::without_advice)?;
     match rows.first().and_then(|row| row.text(0)?.parse().ok()) {
         Some(oid) => Ok(relation_of(session, oid)?),
         None => Ok(None),

@@ -105,7 +105,7 @@ fn take(
         LoadMode::Truncate if options.is_emptied => lock(session, relation).map_err(failed)?,
         LoadMode::Truncate => {
             refuse_exclusive(session, relation, options, MODE.to("truncate"))?;
-            let sql = format!("TRUNCATE TABLE {}", relation.quoted());
+            let sql = truncate_sql(&relation.quoted());
             session.execute(&sql).map_err(|error| match error.sqlstate() {
                 Some("0A000") => failed(error)
                     .advice("tables that refer to it would have to be emptied, too: load by another mode"),
@@ -253,13 +253,26 @@ fn find(session: &mut Session, name: &RelationName) -> Result<Relation> {
     })
 }
 
+/// Whether the role may lock the table.
+pub(crate) const MAY_LOCK: &str =
+    "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')";
+
+/// The statement that locks a table, by its quoted name.
+pub(crate) fn lock_sql(table: &str) -> String {
+    format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+}
+
+/// The statement that empties a table, by its quoted name.
+pub(crate) fn truncate_sql(table: &str) -> String {
+    format!("TRUNCATE TABLE {table}")
+}
+
 /// The lock that COPY takes anyway, taken before the columns are read: so nobody can change them in between.
 fn lock(session: &mut Session, relation: &Relation) -> std::result::Result<(), pgarrow_protocol::Error> {
-    let sql = "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')";
-    let rows = session.query(sql, &[Some(&relation.oid.to_string())])?;
+    let rows = session.query(MAY_LOCK, &[Some(&relation.oid.to_string())])?;
     let table = relation.quoted();
     match rows.first().is_some_and(|row| row.text(0) == Some("t")) {
-        true => session.execute(&format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE")),
+        true => session.execute(&lock_sql(&table)),
         // LOCK needs a right on the whole table, not only on columns. EXPLAIN locks the planned table and
         // runs nothing.
         false => session.query(&format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"), &[]).map(drop),

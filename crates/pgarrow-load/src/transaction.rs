@@ -17,16 +17,20 @@ use crate::options::LoadOptions;
 /// Settings of loads besides those of all pgarrow transactions.
 pub(crate) const BESIDE: [(&str, &str); 1] = [("xmloption", "content")];
 
-/// Begins a read-write transaction. The server parses and prints values as text in the same form as in an
-/// export.
-pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
+/// The statements of [`begin`].
+pub(crate) fn begin_sql(session: &Session, options: &LoadOptions) -> Result<String> {
     let settings = TransactionSettings {
         role: options.role.as_deref(),
         parameters: &options.settings,
         lock_timeout: options.lock_timeout,
     };
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-    let sql = settings.begin(session, begin, &BESIDE)?;
+    settings.begin(session, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", &BESIDE)
+}
+
+/// Begins a read-write transaction. The server parses and prints values as text in the same form as in an
+/// export.
+pub(crate) fn begin(session: &mut Session, options: &LoadOptions) -> Result<()> {
+    let sql = begin_sql(session, options)?;
     let was_usable = session.is_usable();
     session.execute(&sql).map_err(|error| match error.sqlstate() {
         // The connection was lost after a successful COMMIT.

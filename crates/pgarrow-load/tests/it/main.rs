@@ -22,6 +22,7 @@ mod replace_locks;
 mod replace_meanwhile;
 mod replace_whole;
 mod restart_keys;
+mod round_trips;
 mod support;
 mod swaps;
 mod upkeep;

@@ -1,0 +1,127 @@
+//! Asks everything about a table to load in one round trip, as `ahead` does for exports.
+//!
+//! ```text
+//!  BEGIN; SET …; LOCK; name ▶ OID; columns; what INSERT sees of them; who can write; …     one message
+//! ```
+
+use pgarrow_protocol::{Answer, Session};
+
+use crate::ahead::inlined;
+use crate::columns::columns_sql;
+use crate::error::CatalogError;
+use crate::name::{RelationName, quote_literal, text_array};
+use crate::relation::{RESOLVE, Relation, relation_of};
+use crate::target::{TARGET_COLUMNS, WRITE_ACCESS};
+use crate::texts::array_of;
+
+/// By the user, or by a timeout of statements.
+const QUERY_CANCELED: &str = "57014";
+
+/// What opening a load executes, and what it asks then.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetQuestions<'a> {
+    /// Begins the transaction, with its settings.
+    pub begin: &'a str,
+    /// The table.
+    pub name: &'a RelationName,
+    /// Locks the table, or empties it.
+    pub lock: Option<&'a str>,
+    /// Further questions about the table.
+    pub others: &'a [OfTarget],
+    /// How often the name will be looked up.
+    pub n_resolved: usize,
+}
+
+/// A question about a table, whose OID is its first parameter.
+#[derive(Clone, Debug)]
+pub struct OfTarget {
+    /// The query.
+    pub sql: String,
+    /// The OID comes in an array.
+    pub in_array: bool,
+    /// Its other parameters.
+    pub others: Vec<String>,
+    /// How often it will be asked.
+    pub n_asked: usize,
+}
+
+impl OfTarget {
+    /// A question that is asked once, with the OID alone.
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), in_array: false, others: Vec::new(), n_asked: 1 }
+    }
+}
+
+/// Executes and asks what opening a load will. Afterwards the transaction is open. `None` if the server
+/// refuses a statement, or if there is no such table: then no transaction is open, and the caller does
+/// each by itself, which shows what is wrong.
+///
+/// The answer to `lock` is up to the caller, who executes it under the name that was found.
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub fn ask_about_target(
+    session: &mut Session,
+    questions: &TargetQuestions<'_>,
+) -> Result<Option<(Relation, Vec<Answer>)>, CatalogError> {
+    let TargetQuestions { begin, name, lock, others, n_resolved } = *questions;
+    let named = text_array(&[name.quoted()]);
+    let (Some(quoted), Some(resolved)) = (quote_literal(&name.quoted()), quote_literal(&named)) else {
+        return Ok(None);
+    };
+    let oid = format!("pg_catalog.to_regclass({quoted})::pg_catalog.oid");
+    let in_array = format!("ARRAY[{oid}]");
+    let columns = columns_sql(session.server_version_num(), true);
+    let mut asked = vec![
+        inlined(RESOLVE, &[&resolved]),
+        inlined(&columns, &[&in_array]),
+        inlined(TARGET_COLUMNS, &[&oid]),
+        inlined(WRITE_ACCESS, &[&oid]),
+    ];
+    for other in others {
+        let more: Option<Vec<String>> = other.others.iter().map(|text| quote_literal(text)).collect();
+        let Some(more) = more else { return Ok(None) };
+        let first = if other.in_array { &in_array } else { &oid };
+        let expressions: Vec<&str> = std::iter::once(first).chain(&more).map(String::as_str).collect();
+        asked.push(inlined(&other.sql, &expressions));
+    }
+    let n_asked = asked.len();
+    let script: Vec<&str> = [begin].into_iter().chain(lock).chain(asked.iter().map(String::as_str)).collect();
+    let mut rows = match session.query_script(&script.join("\n;\n")) {
+        Ok(rows) => rows,
+        // Who cancels it wants no second try.
+        Err(error) if error.sqlstate() == Some(QUERY_CANCELED) => return Err(error.into()),
+        Err(error) if error.server_error().is_some_and(|report| !report.is_fatal()) => {
+            session.execute("ROLLBACK")?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let n_before = rows.len().checked_sub(n_asked);
+    let fewer = CatalogError::Unexpected("fewer answers than statements");
+    let mut rows = rows.split_off(n_before.ok_or(fewer)?).into_iter();
+    let mut next = || rows.next().unwrap_or_default();
+    let found = next();
+    let relation = found.first().filter(|row| row.text(0).is_some()).map(relation_of);
+    let Some(Ok(relation)) = relation else {
+        session.execute("ROLLBACK")?;
+        return Ok(None);
+    };
+    let (of_one, of_array) = (relation.oid.to_string(), array_of(&[relation.oid]));
+    let mut answers = vec![Answer::new(begin, &[], Vec::new())];
+    answers.extend((0..n_resolved).map(|_| Answer::new(RESOLVE, &[Some(&named)], found.clone())));
+    answers.extend([
+        Answer::new(columns, &[Some(&of_array)], next()),
+        Answer::new(TARGET_COLUMNS, &[Some(&of_one)], next()),
+        Answer::new(WRITE_ACCESS, &[Some(&of_one)], next()),
+    ]);
+    for other in others {
+        let first = if other.in_array { &of_array } else { &of_one };
+        let parameters: Vec<Option<&str>> =
+            std::iter::once(first).chain(&other.others).map(|text| Some(text.as_str())).collect();
+        let rows = next();
+        answers.extend((0..other.n_asked).map(|_| Answer::new(&*other.sql, &parameters, rows.clone())));
+    }
+    Ok(Some((relation, answers)))
+}

@@ -1,0 +1,45 @@
+//! How often a load waits for the server, after the login.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use pgarrow_load::{Load, LoadMode, LoadOptions};
+use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
+
+use crate::support::{database, eventually, value};
+
+fn batch() -> RecordBatch {
+    let x = Int64Array::from_iter_values(0..1000);
+    let y = StringArray::from_iter_values((0..1000).map(|x| format!("row {x}")));
+    RecordBatch::try_from_iter([("x", Arc::new(x) as ArrayRef), ("y", Arc::new(y) as ArrayRef)]).unwrap()
+}
+
+/// The round trips of a connection that does nothing, and those of a load of 1,000 rows besides.
+fn trips(database: &Database, table: &str, options: LoadOptions) -> u64 {
+    let port = TestServer::shared().private().unwrap().port();
+    let proxy = Proxy::start(port, Fault::None);
+    let url = proxy.url_of(database.url());
+    let url = format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' });
+    drop(pgarrow_load::Connection::connect(&url).unwrap());
+    // The end of a session counts as well.
+    let closed = || eventually("the connection is closed", || proxy.n_open() == 0);
+    closed();
+    let of_login = proxy.n_round_trips();
+    let load = Load::into(&url, table).unwrap().options(options.with_analyze(false));
+    let mut loading = load.open(batch().schema()).unwrap();
+    loading.write(&batch()).unwrap();
+    assert_eq!(loading.finish().unwrap().rows, 1000);
+    closed();
+    proxy.n_round_trips() - 2 * of_login
+}
+
+#[test]
+fn a_load_of_a_table_that_is_there() {
+    require!(Capability::PrivateServer);
+    let database = database("trips", "CREATE TABLE t (x int8, y text)");
+    for mode in [LoadMode::Append, LoadMode::Truncate] {
+        // What opening asks; the COPY; its end; that names still mean the same; COMMIT.
+        assert_eq!(trips(&database, "t", LoadOptions::default().with_mode(mode)), 5, "{mode:?}");
+    }
+    assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "1000");
+}
