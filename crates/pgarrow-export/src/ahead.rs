@@ -19,6 +19,8 @@ pub(crate) struct Ahead {
     pub(crate) are_many: bool,
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) only: bool,
+    /// Planning opens nothing else: neither by a filter, nor to find bounds or digits in a view.
+    pub(crate) opens_no_more: bool,
     /// What is known of the server and of these tables is from another transaction, and is asked again.
     pub(crate) is_known: bool,
     /// The names mean these tables for the next export, too, unless something changes.
@@ -45,6 +47,7 @@ impl Ahead {
                 are_many: self.are_many,
                 columns: self.columns.as_deref(),
                 only: self.only,
+                and_open: self.opens_no_more,
             };
             ask_about_tables(session, &questions)
         })

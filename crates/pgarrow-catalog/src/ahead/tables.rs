@@ -43,6 +43,8 @@ pub struct TableQuestions<'a> {
     pub columns: Option<&'a [String]>,
     /// Without the rows of children.
     pub only: bool,
+    /// Planning opens nothing but these, so what is open now is what will be open then.
+    pub and_open: bool,
 }
 
 /// Executes and asks what opening these relations will: afterwards the transaction is open, with its locks
@@ -88,8 +90,8 @@ pub fn ask_about_tables(
         Some(None) => return Ok(None),
         None => script.push(inlined(SIZES, &[&oids_literal])),
     }
-    let members = Members::new(relations, &oids_literal);
-    script.extend(members.script.iter().cloned());
+    let members = questions.and_open.then(|| Members::new(relations, &oids_literal));
+    script.extend(members.iter().flat_map(|members| members.script.iter().cloned()));
 
     let n_asked = script.len() - 1;
     let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
@@ -114,7 +116,9 @@ pub fn ask_about_tables(
         answers.push(Answer::new(SIZES, &[Some(&array_of(&oids))], next()));
     }
     answers.push(Answer::new(columns_sql, &[Some(&array_of(&oids))], columns));
-    members.take(&oids, &pid, &mut next, &mut answers);
+    if let Some(members) = members {
+        members.take(&oids, &pid, &mut next, &mut answers);
+    }
     Ok(Some(answers))
 }
 

@@ -10,7 +10,7 @@ use pgarrow_catalog::{
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
-use pgarrow_types::{OpaqueColumns, PgColumn};
+use pgarrow_types::{NumericForm, OpaqueColumns, PgColumn};
 
 use super::fixed::Fixed;
 use super::opening::Opening;
@@ -201,12 +201,17 @@ impl Subject for TablesSubject<'_> {
         for (query, found) in self.queries.iter().zip(&queries) {
             held.extend(query.held(found).into_iter().filter(|held| seen.insert(held.quoted.clone())));
         }
+        let ExportOptions { types, columns, .. } = &opening.prepared.options;
+        let may_scan = types.numeric == NumericForm::Scan || !columns.is_empty();
         let ahead = Ahead {
             names: names(self.named)?,
             relations: relations.clone(),
             are_many: self.is_many,
             columns: self.request.columns.clone(),
             only: self.request.only,
+            opens_no_more: conditions.is_empty()
+                && opening.prepared.options.split_on.is_none()
+                && (relations.iter().all(|relation| is_table(relation.kind)) || !may_scan),
             is_known,
             may_be_known: self.are_all_by_name(),
         };
