@@ -5,9 +5,9 @@ use pgarrow_catalog::{
     CatalogError, Relation, RelationName, TableQuestions, ask_about_tables, begin_and_ask,
 };
 use pgarrow_protocol::{Answer, Session, TransactionStatus};
-use pgarrow_session::{Error, Result, not_begun, without_read_timeout};
+use pgarrow_session::{Error, Result, not_begun};
 
-use crate::locks::{Held, LOCKED, LOCKING, in_the_way, lock_all};
+use crate::locks::{Held, LOCKED, LOCKING, lock_all};
 use crate::settings::{PID_INDEX, snapshot_query};
 
 /// Tables that were found, and how they will be planned.
@@ -34,7 +34,7 @@ impl Ahead {
     ///
     /// # Errors
     ///
-    /// A lock that was not granted in time; errors that end the session.
+    /// Errors that end the session.
     pub(crate) fn ask(&self, session: &mut Session, begin: &str, held: &[Held]) -> Result<bool> {
         at_once(session, begin, held, |session, begin, snapshot| {
             let questions = TableQuestions {
@@ -74,16 +74,17 @@ fn at_once(
     let lock = lock_all(&names.join(", "));
     let anew = format!("ROLLBACK; {begin}");
     let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
-    let (first, snapshot) = (format!("{begin}; {lock}"), snapshot_query(session));
-    let answers = match without_read_timeout(session, |session| ask(session, &first, &snapshot)) {
+    // What would have to wait is not asked at once: a lock may take as long as its timeout says, and all other
+    // answers have to come within the read timeout. Without NOWAIT, a link that froze here was never noticed.
+    let (first, snapshot) = (format!("{begin}; {lock} NOWAIT"), snapshot_query(session));
+    let answers = match ask(session, &first, &snapshot) {
         Ok(Some(answers)) => answers,
         Ok(None) => return Ok(false),
-        Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55P03") => {
-            let is_well = session.execute("ROLLBACK").is_ok();
-            return Err(in_the_way(is_well.then_some(session), error));
-        }
-        // A snapshot that cannot be taken over: the statement that does so says what it means.
-        Err(CatalogError::Protocol(error)) if error.sqlstate() == Some("55000") => {
+        // Somebody has a lock, or the snapshot cannot be taken over: the statement by itself waits, or says
+        // what it means.
+        Err(CatalogError::Protocol(error))
+            if error.sqlstate().is_some_and(|state| state == "55P03" || state == "55000") =>
+        {
             session.execute("ROLLBACK")?;
             return Ok(false);
         }
