@@ -203,8 +203,9 @@ impl Subject for TablesSubject<'_> {
         }
         let ExportOptions { types, columns, .. } = &opening.prepared.options;
         let may_scan = types.numeric == NumericForm::Scan || !columns.is_empty();
-        let ahead = Ahead {
-            names: names(self.named)?,
+        // A name that cannot be read is among the problems.
+        let ahead = names(self.named).ok().map(|names| Ahead {
+            names,
             relations: relations.clone(),
             are_many: self.is_many,
             columns: self.request.columns.clone(),
@@ -214,7 +215,7 @@ impl Subject for TablesSubject<'_> {
                 && (relations.iter().all(|relation| is_table(relation.kind)) || !may_scan),
             is_known,
             may_be_known: self.are_all_by_name(),
-        };
+        });
         let may_ask = opening.prepared.traits.is_plain_postgres
             && problems.is_empty()
             && queries.is_empty()
@@ -222,7 +223,7 @@ impl Subject for TablesSubject<'_> {
         let first = relations.first().filter(|_| !self.is_many);
         Ok(ToPlan {
             held,
-            ahead: may_ask.then_some(ahead),
+            ahead: ahead.filter(|_| may_ask),
             no_views: opening.prepared.traits.restricts_relation_kinds
                 && conditions.is_empty()
                 && queries.is_empty()
