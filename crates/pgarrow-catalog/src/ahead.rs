@@ -189,7 +189,12 @@ pub fn ask_first(
     let n_tried = usize::from(tries_copy) + usize::from(tries_snapshot);
     script.extend(tries_copy.then_some(COPY));
     script.extend(tries_snapshot.then_some(EXPORT_SNAPSHOT));
-    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    // Nothing is locked yet, so each statement may be tried by itself, whatever the error is: a server that
+    // cannot write the file of a snapshot can still be read by one connection.
+    let may_try_again = |error: &pgarrow_protocol::Error| {
+        error.server_error().is_some_and(|report| !report.is_fatal()) && error.sqlstate() != Some("57014")
+    };
+    let Some(mut rows) = run_unless(session, &script, may_try_again)? else { return Ok(None) };
     let n_asked = n_tried + usize::from(resolve.is_some()) + 1;
     let mut rows = match rows.len().checked_sub(n_asked) {
         Some(n_before) => rows.split_off(n_before).into_iter(),
@@ -222,17 +227,19 @@ pub fn begin_and_ask(
     Ok(Some(statements.iter().zip(rows).map(|(sql, rows)| Answer::new(*sql, &[], rows)).collect()))
 }
 
-/// Asks what [`opened_beside`](crate::opened_beside) will ask, and ends the transaction. `None` as for
-/// [`begin_and_ask`].
+/// Asks what [`opened_beside`](crate::opened_beside) will ask, and ends the transaction.
 ///
 /// # Errors
 ///
-/// Errors that end the session.
-pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Option<Vec<Answer>>, CatalogError> {
+/// Errors of the server. Unlike the others, this is not tried again: behind a ROLLBACK, the locks that the
+/// question is about are gone, and it would find nothing wrong.
+pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Vec<Answer>, CatalogError> {
     let (sql, planned) = (beside_sql(), array_of(planned));
     let beside = inlined(&sql, &["NULL", &format!("'{planned}'")]);
-    let Some([beside, _]) = run(session, None, [&beside, "COMMIT"])? else { return Ok(None) };
-    Ok(Some(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())]))
+    let answers = session.query_script(&format!("{beside}\n;\nCOMMIT"))?;
+    let [beside, _] = <[Vec<Row>; 2]>::try_from(answers)
+        .map_err(|_| CatalogError::Unexpected("fewer answers than statements"))?;
+    Ok(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())])
 }
 
 /// What opening a slice executes, and what it asks then.
@@ -327,11 +334,20 @@ fn run_all<S: AsRef<str>>(
     session: &mut Session,
     script: &[S],
 ) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
+    run_unless(session, script, is_of_statement)
+}
+
+/// As [`run_all`]; `is_refused` says of an error whether it is a refusal.
+fn run_unless<S: AsRef<str>>(
+    session: &mut Session,
+    script: &[S],
+    is_refused: impl Fn(&pgarrow_protocol::Error) -> bool,
+) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
     let script: Vec<&str> = script.iter().map(AsRef::as_ref).collect();
     // A statement may end with a comment.
     match session.query_script(&script.join("\n;\n")) {
         Ok(answers) => Ok(Some(answers)),
-        Err(error) if is_of_statement(&error) => {
+        Err(error) if is_refused(&error) => {
             session.execute("ROLLBACK")?;
             Ok(None)
         }

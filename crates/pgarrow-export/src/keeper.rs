@@ -190,7 +190,7 @@ impl Keeper {
         if self.holder.is_none() {
             let session = &mut self.reader.session;
             let answers = ask_and_commit(session, planned)?;
-            session.keep_answers(answers.unwrap_or_default());
+            session.keep_answers(answers);
         }
         Ok(())
     }

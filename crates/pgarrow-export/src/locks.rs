@@ -141,7 +141,7 @@ fn is_unknown(error: &pgarrow_protocol::Error) -> bool {
 
 /// The error about a lock that was not granted in time, with the processes that have it or wait for it.
 /// `session`: one that can run queries again, if there is one.
-fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol::Error) -> Error {
+pub(crate) fn in_the_way(session: Option<&mut Session>, error: pgarrow_protocol::Error) -> Error {
     // Only ACCESS EXCLUSIVE conflicts with ACCESS SHARE. The own request is withdrawn by now, so no process
     // blocks it: list holders and waiters.
     let sql = format!(

@@ -53,7 +53,7 @@ def load(
         InputError: The data could not be read.
         OutcomeUnknown: The connection was lost in the middle of COMMIT.
         KeyboardInterrupt: Nothing is loaded, unless Ctrl-C came in the last tenth of a second before
-            the end: then all rows may be there.
+            the commit, or during ANALYZE or VACUUM behind it: then all rows are there.
     """
     _options.check("load", options, _options.LoadOptions)
     native = target._open() if isinstance(target, Transaction) else None
