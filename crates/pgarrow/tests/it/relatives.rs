@@ -171,6 +171,38 @@ fn without_shared_snapshots_one_reads_unless_several_were_asked_for() {
     }
 }
 
+/// Opening tries it together with other statements. An error that was no refusal used to end the export.
+#[test]
+fn a_snapshot_that_cannot_be_exported_leaves_one_connection() {
+    require!(Capability::PrivateServer);
+    let database = database("unexported", TABLE);
+    for sqlstate in ["58P01", "53100", "XX000"] {
+        let relative = Relative::without(&["pg_export_snapshot"], sqlstate);
+        let options = ExportOptions::default().with_slice_bytes(128 << 10);
+        let run = relative.source(&database).table("e").options(options).open().unwrap();
+        assert_eq!(run.readers(), 1);
+        assert_eq!(run.for_each(|_| Ok(())).unwrap().rows, 20_000, "{sqlstate}");
+    }
+}
+
+/// The last question of an export stands before its COMMIT. It used to be asked again behind a ROLLBACK,
+/// where no lock was left to find anything by.
+#[test]
+fn a_last_question_that_is_refused_is_an_error() {
+    require!(Capability::PrivateServer);
+    let database = database("unproven", TABLE);
+    let relative = Relative::start(|sql| {
+        let is_last = sql.contains("pg_locks") && sql.ends_with("COMMIT");
+        is_last.then(|| "DO $$ BEGIN RAISE EXCEPTION 'not here' USING ERRCODE = '42501'; END $$".to_owned())
+    });
+    for n_readers in [1, 3] {
+        let options = readers(n_readers).with_read_mode(ReadMode::Copy);
+        let run = relative.source(&database).table("e").options(options).open().unwrap();
+        let error = run.for_each(|_| Ok(())).unwrap_err();
+        assert_error(&error, ErrorKind::Server, Some("42501"), &["not here"]);
+    }
+}
+
 #[test]
 fn without_what_an_export_stands_on_nothing_is_read() {
     require!(Capability::PrivateServer);
