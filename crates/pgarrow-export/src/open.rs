@@ -207,6 +207,8 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
         if is_known && asked.as_ref().is_ok_and(|was_asked| !was_asked) {
             return Ok(prepared.outdated(session));
         }
+        // Tables that cannot be opened in one go would only be tried in vain.
+        let is_quick = asked.as_ref().is_ok_and(|was_asked| *was_asked);
         let begun = asked
             .and_then(|_| Keeper::begin(session, &held, no_views, options, prepared.pooled, prepared.cancel));
         let mut keeper = match begun {
@@ -223,7 +225,7 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
         match planned {
             Some((mut plans, proof)) => {
                 add_pages(&mut keeper.reader.session, pages, &mut plans)?;
-                prepared.keep_tables(ahead);
+                prepared.keep_tables(ahead.filter(|_| is_quick));
                 return Ok(Planned::Engine(Box::new(prepared.engine(keeper, plans, proof))));
             }
             None if is_known => return Ok(prepared.outdated(keeper.give_up()?)),
