@@ -74,8 +74,9 @@ fn at_once(
     let lock = lock_all(&names.join(", "));
     let anew = format!("ROLLBACK; {begin}");
     let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
-    // What would have to wait is not asked at once: a lock may take as long as its timeout says, and all other
-    // answers have to come within the read timeout. Without NOWAIT, a link that froze here was never noticed.
+    // What would have to wait is not asked at once: a lock may take as long as its timeout says, and all
+    // other answers have to come within the read timeout. Without NOWAIT, a link that froze here was never
+    // noticed.
     let (first, snapshot) = (format!("{begin}; {lock} NOWAIT"), snapshot_query(session));
     let answers = match ask(session, &first, &snapshot) {
         Ok(Some(answers)) => answers,

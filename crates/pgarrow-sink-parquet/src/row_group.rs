@@ -190,7 +190,14 @@ impl RowGroup {
         let columns = if leaves.iter().all(Option::is_some) {
             leaves.into_iter().flatten().map(|leaf| GroupColumn::Leaf(Box::new(leaf))).collect()
         } else {
-            let writers = crate_columns(layout, &properties, limits)?.into_iter().zip(leaves);
+            // There is a writer for every column. Those that are encoded here have their filters already.
+            let mut others = properties.as_ref().clone().into_builder();
+            for (column, leaf) in layout.parquet.columns().iter().zip(&leaves) {
+                if leaf.is_some() {
+                    others = others.set_column_bloom_filter_enabled(column.path().clone(), false);
+                }
+            }
+            let writers = crate_columns(layout, &Arc::new(others.build()), limits)?.into_iter().zip(leaves);
             let column = |(column, leaf): (CrateColumn, Option<Leaf>)| {
                 leaf.map(Box::new).map_or_else(|| GroupColumn::Crate(Box::new(column)), GroupColumn::Leaf)
             };

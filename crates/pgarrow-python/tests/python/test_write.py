@@ -386,7 +386,8 @@ def is_over(plan: pg.Plan) -> bool:
 def test_a_killed_holder(db: pg.Connection, psql: Psql) -> None:
     plan = db.plan(table="orders")
     ((pid,),) = plan.query_text("SELECT pg_backend_pid()")
-    psql("SELECT pg_terminate_backend(%s)", int(pid or 0))
+    # Until it has ended: before that, its snapshot may still be there.
+    psql("SELECT pg_terminate_backend(%s, 60000)", int(pid or 0))
     with pytest.raises((pg.ConnectionError, pg.ServerError), match="the held snapshot was lost"):
         plan.check()
     with pytest.raises(pg.ServerError):

@@ -11,7 +11,12 @@ const DIRECT_MAX: usize = 1 << 16;
 /// Places of the first table.
 const PLACES_MIN: usize = 64;
 
-/// Spreads numbers over the places: the golden ratio, which leaves no two neighbours side by side.
+/// Most places that a new value's own one may be away from where it is put. There is no seed, since the same
+/// rows make the same file, so values can be chosen that all have the same place: they end the dictionary.
+/// Others are at most 30 away.
+const DISTANCE_MAX: usize = 128;
+
+/// The golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How a value's place is found.
@@ -19,7 +24,7 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 enum Way {
     /// The integer without this one. It pays for dates, quantities and codes.
     Direct(u64),
-    /// The highest bits of a product, and the next place if that one has another value.
+    /// The highest bits of a hash, and the next place if that one has another value.
     Hashed { shift: u32 },
 }
 
@@ -91,7 +96,7 @@ impl<T: Number> NumberTable<T> {
 
     /// The place of a value, or the free one where it belongs. There is none in an empty table.
     fn place(&self, bits: u64, shift: u32) -> Option<usize> {
-        let mut place = bits.wrapping_mul(SPREAD).checked_shr(shift)? as usize;
+        let mut place = hash(bits).checked_shr(shift)? as usize;
         loop {
             match *self.places.get(place)? {
                 FREE => return Some(place),
@@ -115,6 +120,10 @@ impl<T: Number> NumberTable<T> {
             Way::Hashed { shift } => {
                 if let Some(place) = self.place(value.bits(), shift) {
                     self.places[place] = index;
+                    let own = (hash(value.bits()) >> shift) as usize;
+                    if place.wrapping_sub(own) & (self.places.len() - 1) > DISTANCE_MAX {
+                        self.bytes_max = 0;
+                    }
                 }
             }
         }
@@ -150,7 +159,7 @@ impl<T: Number> NumberTable<T> {
         self.places.clear();
         self.places.resize(n, FREE);
         for (index, value) in self.values.iter().enumerate() {
-            let mut place = (value.bits().wrapping_mul(SPREAD) >> shift) as usize;
+            let mut place = (hash(value.bits()) >> shift) as usize;
             while self.places[place] != FREE {
                 place = (place + 1) & (n - 1);
             }
@@ -162,6 +171,14 @@ impl<T: Number> NumberTable<T> {
     pub(crate) fn held_bytes(&self) -> usize {
         self.values.capacity() * T::BYTES + self.places.capacity() * size_of::<u32>()
     }
+}
+
+/// Spreads numbers over all bits. (Of one product, numbers that are the same distance from one another, such
+/// as the hours of a timestamp, had their highest bits in a few places only: 30 were looked at for each.)
+#[inline]
+fn hash(bits: u64) -> u64 {
+    let product = bits.wrapping_mul(SPREAD);
+    (product ^ product >> 32).wrapping_mul(SPREAD)
 }
 
 #[cfg(test)]
@@ -216,5 +233,43 @@ mod tests {
             check(&[0.0, -0.0, f64::NAN, f64::from_bits(0x7ff8_0000_0000_beef), 0.0, f64::NAN], bytes_max);
             check(&(0..3000).map(|i| (i % 700) as f32).collect::<Vec<_>>(), bytes_max);
         }
+    }
+
+    /// How many places away from their own values are at most.
+    fn distance_max(table: &NumberTable<i64>) -> usize {
+        let Way::Hashed { shift } = table.way else { return 0 };
+        let mask = table.places.len() - 1;
+        let distance = |value: &i64| {
+            let bits = value.bits();
+            table.place(bits, shift).unwrap().wrapping_sub((hash(bits) >> shift) as usize) & mask
+        };
+        table.values().iter().map(distance).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn values_at_equal_distances_are_spread() {
+        for step in [10, 1000, 1_000_000, 60_000_000, 300_000_000, 3_600_000_000, 100_000_000, 1 << 32] {
+            let mut table = NumberTable::new(1 << 20);
+            let values: Vec<i64> = (0..20_000).map(|i| i * step).collect();
+            assert_eq!(table.intern(&values, &mut Vec::new()), values.len(), "{step}");
+            assert!(distance_max(&table) <= 40, "{step}: {}", distance_max(&table));
+        }
+    }
+
+    /// The number of which this is the hash.
+    fn number_of(hash: u64) -> i64 {
+        let inverse = (0..6)
+            .fold(1_u64, |inverse, _| inverse.wrapping_mul(2_u64.wrapping_sub(SPREAD.wrapping_mul(inverse))));
+        let mixed = hash.wrapping_mul(inverse);
+        (mixed ^ mixed >> 32).wrapping_mul(inverse) as i64
+    }
+
+    #[test]
+    fn values_of_one_place_end_the_dictionary() {
+        let values: Vec<i64> = (0..100_000).map(number_of).collect();
+        assert_eq!(hash(values[77].bits()), 77);
+        let mut table = NumberTable::new(1 << 20);
+        let taken = table.intern(&values, &mut Vec::new());
+        assert!(table.is_full() && taken == table.values().len() && taken < 1000, "{taken}");
     }
 }

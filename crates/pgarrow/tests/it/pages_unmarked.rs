@@ -112,6 +112,14 @@ const SCENES: [(&str, &[&str], bool); 12] = [
     ),
 ];
 
+/// Pages of `e` that were never used: PostgreSQL 16 and later add several at once.
+fn n_unused(client: &mut Client) -> u64 {
+    let sql = "SELECT count(*) FROM generate_series(0, pg_relation_size('e') / 8192 - 1) AS b, \
+                 page_header(get_raw_page('e', 'main', b::int4)) AS h WHERE h.upper = 0";
+    let n: i64 = client.query_one(sql, &[]).unwrap().get(0);
+    n.try_into().unwrap()
+}
+
 #[test]
 fn scenes_that_can_be_judged_and_others() {
     require_unmarked!();
@@ -136,7 +144,8 @@ fn scenes_that_can_be_judged_and_others() {
         let undecided = compared.reasons.get("undecided").copied().unwrap_or(0);
         match is_judged {
             true => {
-                assert_eq!((compared.judged, compared.copied), (compared.pages, 0), "{what}: {compared:?}")
+                let used = compared.pages - n_unused(&mut setup);
+                assert_eq!((compared.judged, compared.copied), (used, 0), "{what}: {compared:?}");
             }
             false => assert!(undecided > 0, "{what}: {compared:?}"),
         }
@@ -159,7 +168,7 @@ fn after_a_crash_hints_are_asked_for_again() {
                 SELECT count(*) FROM e";
     run(&mut setup, load);
     let judged = by_runs(&source(&server), "e", &Way::plain()).unwrap();
-    assert_eq!((judged.judged, judged.copied), (judged.pages, 0), "{judged:?}");
+    assert_eq!((judged.judged, judged.copied), (judged.pages - n_unused(&mut setup), 0), "{judged:?}");
     let mut running = client(&server);
     run(&mut running, "BEGIN; DELETE FROM e WHERE id < 1000");
     run(&mut setup, "INSERT INTO e VALUES (0)");
@@ -169,7 +178,8 @@ fn after_a_crash_hints_are_asked_for_again() {
     let before = by_runs(&source, "e", &Way::plain()).unwrap();
     assert!(before.copied > 0 && before.reasons.contains_key("undecided"), "{before:?}");
     let after = by_runs(&source, "e", &Way::plain()).unwrap();
-    assert_eq!((after.judged, after.copied, after.rows), (after.pages, 0, 5001), "{after:?}");
+    let used = after.pages - n_unused(&mut client(&server));
+    assert_eq!((after.judged, after.copied, after.rows), (used, 0, 5001), "{after:?}");
 }
 
 #[test]
