@@ -65,16 +65,7 @@ pub fn ask_about_relation(
     let version = session.server_version_num();
     let Some(quoted) = quote_literal(&name.quoted()) else { return Ok(None) };
     let oid = format!("pg_catalog.to_regclass({quoted})::pg_catalog.oid");
-    let names_of_oid = format!(
-        "ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
-         WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} \
-         AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped)"
-    );
-    let names = match columns.map(|columns| quote_literal(&text_array(columns))) {
-        None => names_of_oid,
-        Some(Some(names)) => names,
-        Some(None) => return Ok(None),
-    };
+    let Some(names) = column_names(columns, &oid) else { return Ok(None) };
     let names_asked = text_array(&[name.quoted()]);
     let Some(resolved) = quote_literal(&names_asked) else { return Ok(None) };
     let resolve = inlined(RESOLVE, &[&resolved]);
@@ -191,16 +182,13 @@ pub fn ask_first(
     script.extend(tries_snapshot.then_some(EXPORT_SNAPSHOT));
     // Nothing is locked yet, so each statement may be tried by itself, whatever the error is: a server that
     // cannot write the file of a snapshot can still be read by one connection.
-    let may_try_again = |error: &pgarrow_protocol::Error| {
-        error.server_error().is_some_and(|report| !report.is_fatal()) && error.sqlstate() != Some("57014")
-    };
-    let Some(mut rows) = run_unless(session, &script, may_try_again)? else { return Ok(None) };
+    let Some(mut rows) = run_unless(session, &script, CatalogError::is_refusal)? else { return Ok(None) };
     let n_asked = n_tried + usize::from(resolve.is_some()) + 1;
     let mut rows = match rows.len().checked_sub(n_asked) {
         Some(n_before) => rows.split_off(n_before).into_iter(),
         // BEGIN has begun nothing: the caller tries it by itself, and says so.
         None if session.transaction_status() == TransactionStatus::Idle => return Ok(None),
-        None => return Err(CatalogError::Unexpected("fewer answers than statements")),
+        None => return Err(FEWER),
     };
     let mut answers = vec![Answer::new(TRAITS, &[], rows.next().unwrap_or_default())];
     if resolve.is_some() {
@@ -221,9 +209,8 @@ pub fn begin_and_ask(
     statements: &[&str],
 ) -> Result<Option<Vec<Answer>>, CatalogError> {
     let script: Vec<&str> = [begin].into_iter().chain(statements.iter().copied()).collect();
-    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
-    let fewer = CatalogError::Unexpected("fewer answers than statements");
-    let rows = rows.split_off(rows.len().checked_sub(statements.len()).ok_or(fewer)?);
+    let Some(rows) = run_all(session, &script)? else { return Ok(None) };
+    let rows = last_answers(rows, statements.len())?;
     Ok(Some(statements.iter().zip(rows).map(|(sql, rows)| Answer::new(*sql, &[], rows)).collect()))
 }
 
@@ -237,8 +224,7 @@ pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Vec<Answ
     let (sql, planned) = (beside_sql(), array_of(planned));
     let beside = inlined(&sql, &["NULL", &format!("'{planned}'")]);
     let answers = session.query_script(&format!("{beside}\n;\nCOMMIT"))?;
-    let [beside, _] = <[Vec<Row>; 2]>::try_from(answers)
-        .map_err(|_| CatalogError::Unexpected("fewer answers than statements"))?;
+    let [beside, _] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| FEWER)?;
     Ok(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())])
 }
 
@@ -287,11 +273,9 @@ pub fn ask_about_slice(
     let locked = lock.map(str::to_owned).into_iter();
     let first = [begin.to_owned(), script.remove(0)].into_iter().chain(locked);
     let script: Vec<String> = first.chain(script).collect();
-    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    let Some(rows) = run_all(session, &script)? else { return Ok(None) };
     // The lock's answer stands behind that of the snapshot.
-    let n_before = rows.len().checked_sub(n_asked + usize::from(lock.is_some()));
-    let fewer = CatalogError::Unexpected("fewer answers than statements");
-    let mut rows = rows.split_off(n_before.ok_or(fewer)?).into_iter();
+    let mut rows = last_answers(rows, n_asked + usize::from(lock.is_some()))?;
     let mut next = || rows.next().unwrap_or_default();
     let mut answers = vec![Answer::new(begin, &[], Vec::new()), Answer::new(snapshot, &[], next())];
     if let Some(lock) = lock {
@@ -310,6 +294,19 @@ pub fn ask_about_slice(
     Ok(Some(answers))
 }
 
+/// These names of columns as an expression; without them, those of all columns of the relation with this
+/// OID. `None` if one cannot be a literal.
+fn column_names(columns: Option<&[String]>, oid: &str) -> Option<String> {
+    match columns {
+        Some(columns) => quote_literal(&text_array(columns)),
+        None => Some(format!(
+            "ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+             WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} \
+             AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped)"
+        )),
+    }
+}
+
 /// Whether no question follows about this type. Money needs one: the server decides how many digits it has.
 fn is_plain(type_oid: u32) -> bool {
     type_oid != oid::MONEY && PgType::from_builtin_oid(type_oid, -1, ServerTypes::default()).is_some()
@@ -323,10 +320,19 @@ fn run<const N: usize>(
     statements: [&str; N],
 ) -> Result<Option<[Vec<Row>; N]>, CatalogError> {
     let script: Vec<&str> = begin.into_iter().chain(statements).collect();
-    let Some(mut answers) = run_all(session, &script)? else { return Ok(None) };
-    let n_before = answers.len().checked_sub(N);
-    let answers = n_before.and_then(|n_before| answers.split_off(n_before).try_into().ok());
-    answers.map(Some).ok_or(CatalogError::Unexpected("fewer answers than statements"))
+    let Some(answers) = run_all(session, &script)? else { return Ok(None) };
+    last_answers(answers, N)?.collect::<Vec<_>>().try_into().map(Some).map_err(|_| FEWER)
+}
+
+const FEWER: CatalogError = CatalogError::Unexpected("fewer answers than statements");
+
+/// The answers of the last `n` statements: those before them may have been several in one.
+pub(crate) fn last_answers(
+    mut rows: Vec<Vec<Row>>,
+    n: usize,
+) -> Result<std::vec::IntoIter<Vec<Row>>, CatalogError> {
+    let n_before = rows.len().checked_sub(n).ok_or(FEWER)?;
+    Ok(rows.split_off(n_before).into_iter())
 }
 
 /// The rows of all statements; an element of `script` may be several. `None` as for [`run`].
@@ -334,24 +340,28 @@ fn run_all<S: AsRef<str>>(
     session: &mut Session,
     script: &[S],
 ) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
-    run_unless(session, script, is_of_statement)
+    run_unless(
+        session,
+        script,
+        |error| matches!(error, CatalogError::Protocol(error) if is_of_statement(error)),
+    )
 }
 
 /// As [`run_all`]; `is_refused` says of an error whether it is a refusal.
-fn run_unless<S: AsRef<str>>(
+pub(crate) fn run_unless<S: AsRef<str>>(
     session: &mut Session,
     script: &[S],
-    is_refused: impl Fn(&pgarrow_protocol::Error) -> bool,
+    is_refused: impl Fn(&CatalogError) -> bool,
 ) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
     let script: Vec<&str> = script.iter().map(AsRef::as_ref).collect();
     // A statement may end with a comment.
-    match session.query_script(&script.join("\n;\n")) {
+    match session.query_script(&script.join("\n;\n")).map_err(CatalogError::from) {
         Ok(answers) => Ok(Some(answers)),
         Err(error) if is_refused(&error) => {
             session.execute("ROLLBACK")?;
             Ok(None)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -6,16 +6,13 @@
 
 use pgarrow_protocol::{Answer, Session};
 
-use crate::ahead::inlined;
+use crate::ahead::{inlined, last_answers, run_unless};
 use crate::columns::columns_sql;
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_literal, text_array};
 use crate::relation::{RESOLVE, Relation, relation_of};
 use crate::target::{TARGET_COLUMNS, WRITE_ACCESS};
 use crate::texts::array_of;
-
-/// By the user, or by a timeout of statements.
-const QUERY_CANCELED: &str = "57014";
 
 /// What opening a load executes, and what it asks then.
 #[derive(Clone, Copy, Debug)]
@@ -88,19 +85,8 @@ pub fn ask_about_target(
     }
     let n_asked = asked.len();
     let script: Vec<&str> = [begin].into_iter().chain(lock).chain(asked.iter().map(String::as_str)).collect();
-    let mut rows = match session.query_script(&script.join("\n;\n")) {
-        Ok(rows) => rows,
-        // Who cancels it wants no second try.
-        Err(error) if error.sqlstate() == Some(QUERY_CANCELED) => return Err(error.into()),
-        Err(error) if error.server_error().is_some_and(|report| !report.is_fatal()) => {
-            session.execute("ROLLBACK")?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let n_before = rows.len().checked_sub(n_asked);
-    let fewer = CatalogError::Unexpected("fewer answers than statements");
-    let mut rows = rows.split_off(n_before.ok_or(fewer)?).into_iter();
+    let Some(rows) = run_unless(session, &script, CatalogError::is_refusal)? else { return Ok(None) };
+    let mut rows = last_answers(rows, n_asked)?;
     let mut next = || rows.next().unwrap_or_default();
     let found = next();
     let relation = found.first().filter(|row| row.text(0).is_some()).map(relation_of);

@@ -93,9 +93,7 @@ impl What {
             Self::Query(_) | Self::Slice(_) => Vec::new(),
         }
     }
-}
 
-impl What {
     /// It is tables alone, and all rows of them.
     fn is_plain(&self) -> bool {
         match self {
@@ -126,20 +124,17 @@ impl Request {
             Opening::new(pool, session, &options, &names, may_be_known, connect, cancel)
         };
         let opening = first(session, self.filter.is_none() && self.what.is_plain());
-        let engine = match opening.and_then(|opening| self.plan(opening)) {
-            Ok(Planned::Engine(engine)) => Ok(*engine),
-            Ok(Planned::Outdated(session)) => {
-                match first(*session, false).and_then(|opening| self.plan(opening)) {
-                    Ok(Planned::Engine(engine)) => Ok(*engine),
-                    Ok(Planned::Outdated(_)) => Err(Error::new(
-                        ErrorKind::Protocol,
-                        "nothing was known and it is outdated; please report it",
-                    )),
-                    Err(error) => Err(error),
-                }
+        let planned = opening.and_then(|opening| self.plan(opening)).and_then(|planned| match planned {
+            Planned::Outdated(session) => first(*session, false).and_then(|opening| self.plan(opening)),
+            planned => Ok(planned),
+        });
+        let engine = planned.and_then(|planned| match planned {
+            Planned::Engine(engine) => Ok(*engine),
+            Planned::Outdated(_) => {
+                let text = "nothing was known and it is outdated; please report it";
+                Err(Error::new(ErrorKind::Protocol, text))
             }
-            Err(error) => Err(error),
-        };
+        });
         drop(attached);
         Run::new(engine.map_err(|error| cancel.cancelled_or(error))?)
     }

@@ -29,25 +29,25 @@ const KNOWN_FLAGS: u16 = 0x0007;
 /// A page of 8,192 bytes in layout 4, little-endian.
 const SIZE_AND_VERSION: u16 = 0x2004;
 
-const LINE_POINTER_BYTES: usize = 4;
+pub(crate) const LINE_POINTER_BYTES: usize = 4;
 const LP_UNUSED: u32 = 0;
-const LP_NORMAL: u32 = 1;
+pub(crate) const LP_NORMAL: u32 = 1;
 const LP_REDIRECT: u32 = 2;
 
 /// `SizeofHeapTupleHeader`.
-const TUPLE_HEADER_BYTES: u32 = 23;
+pub(crate) const TUPLE_HEADER_BYTES: u32 = 23;
 /// The same, aligned: no tuple is shorter.
-const TUPLE_BYTES_MIN: usize = 24;
+pub(crate) const TUPLE_BYTES_MIN: usize = 24;
 
-const HAS_NULL: u16 = 0x0001;
-const HAS_OID_OLD: u16 = 0x0008;
-const XMAX_LOCK_ONLY: u16 = 0x0080;
-const XMIN_COMMITTED: u16 = 0x0100;
-const XMAX_INVALID: u16 = 0x0800;
+pub(crate) const HAS_NULL: u16 = 0x0001;
+pub(crate) const HAS_OID_OLD: u16 = 0x0008;
+pub(crate) const XMAX_LOCK_ONLY: u16 = 0x0080;
+pub(crate) const XMIN_COMMITTED: u16 = 0x0100;
+pub(crate) const XMAX_INVALID: u16 = 0x0800;
 /// `HEAP_MOVED_OFF` and `HEAP_MOVED_IN`: VACUUM FULL before PostgreSQL 9.0.
-const MOVED: u16 = 0xc000;
+pub(crate) const MOVED: u16 = 0xc000;
 /// `HEAP_NATTS_MASK` of `t_infomask2`.
-const ATTRIBUTES: u16 = 0x07ff;
+pub(crate) const ATTRIBUTES: u16 = 0x07ff;
 
 /// `MaxHeapTuplesPerPage`: a tuple takes 24 bytes at least, and a line pointer.
 pub(crate) const TUPLES_MAX: usize =
@@ -124,28 +124,16 @@ pub(crate) fn tuples(
 ) -> Result<(), Refusal> {
     let header = page.first_chunk::<PAGE_HEADER_BYTES>();
     let header = header.ok_or(Refusal::Unverified("a page without a header"))?;
-    let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] = *header;
-    let [flags, lower, upper, special, version] =
-        [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
-    let (lower, upper) = (usize::from(lower), usize::from(upper));
+    let [.., flags, _, _, _, _, _, _, _, _, _, _, _, _, _] = *header;
     if page.len() == PAGE_BYTES && page.iter().all(|byte| *byte == 0) {
         // A page that was added and never used. No row can have been on it when the snapshot was taken. Zeros
         // in a header alone do not prove that: the query may have sent only the header.
         return Ok(());
     }
-    if flags & ALL_VISIBLE == 0 {
+    if u16::from(flags) & ALL_VISIBLE == 0 {
         return Err(Refusal::NotAllVisible);
     }
-    let is_sound = page.len() == PAGE_BYTES
-        && version == SIZE_AND_VERSION
-        && usize::from(special) == PAGE_BYTES
-        && flags & !KNOWN_FLAGS == 0
-        && (PAGE_HEADER_BYTES..=upper).contains(&lower)
-        && upper <= PAGE_BYTES
-        && lower.is_multiple_of(LINE_POINTER_BYTES);
-    if !is_sound {
-        return Err(Refusal::Unverified("a page whose header is not one of a heap"));
-    }
+    let (lower, upper) = bounds(page)?;
     let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
     let (mut n_tuples, mut n_own) = (0, 0);
     for (pointer, number) in pointers.as_chunks::<LINE_POINTER_BYTES>().0.iter().zip(1_u16..) {
@@ -175,6 +163,28 @@ pub(crate) fn tuples(
         true => Err(Refusal::Unverified("a page whose tuples are of another page")),
         false => Ok(()),
     }
+}
+
+/// Where the line pointers of a page end, and where its tuples begin.
+///
+/// # Errors
+///
+/// The header is not that of a whole page of a heap.
+pub(crate) fn bounds(page: &[u8]) -> Result<(usize, usize), Refusal> {
+    const UNKNOWN: Refusal = Refusal::Unverified("a page whose header is not one of a heap");
+    let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] =
+        *page.first_chunk::<PAGE_HEADER_BYTES>().ok_or(UNKNOWN)?;
+    let [flags, lower, upper, special, version] =
+        [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
+    let (lower, upper) = (usize::from(lower), usize::from(upper));
+    let is_sound = page.len() == PAGE_BYTES
+        && version == SIZE_AND_VERSION
+        && usize::from(special) == PAGE_BYTES
+        && flags & !KNOWN_FLAGS == 0
+        && (PAGE_HEADER_BYTES..=upper).contains(&lower)
+        && upper <= PAGE_BYTES
+        && lower.is_multiple_of(LINE_POINTER_BYTES);
+    if is_sound { Ok((lower, upper)) } else { Err(UNKNOWN) }
 }
 
 /// What tuples have in common.

@@ -20,7 +20,11 @@
 //! `src/backend/access/heap/heapam_visibility.c`, `XidInMVCCSnapshot` in `src/backend/utils/time/snapmgr.c`,
 //! `pg_current_snapshot` in `src/backend/utils/adt/xid8funcs.c`, `src/include/access/htup_details.h`.
 
-use crate::page::{PAGE_BYTES, PAGE_HEADER_BYTES, Refusal, TUPLES_MAX, Tuple};
+use crate::page::{
+    ATTRIBUTES, HAS_NULL, HAS_OID_OLD, LINE_POINTER_BYTES, LP_NORMAL, MOVED, PAGE_HEADER_BYTES, Refusal,
+    TUPLE_BYTES_MIN, TUPLE_HEADER_BYTES, TUPLES_MAX, Tuple, XMAX_INVALID, XMAX_LOCK_ONLY, XMIN_COMMITTED,
+    bounds,
+};
 
 /// `InvalidTransactionId`, `BootstrapTransactionId` and `FrozenTransactionId` of
 /// `src/include/access/transam.h`.
@@ -29,36 +33,15 @@ const XID_BOOTSTRAP: u32 = 1;
 const XID_FROZEN: u32 = 2;
 const XID_NORMAL_MIN: u32 = 3;
 
-const HAS_NULL: u16 = 0x0001;
-const HAS_OID_OLD: u16 = 0x0008;
 const XMAX_KEYSHR_LOCK: u16 = 0x0010;
 const XMAX_EXCL_LOCK: u16 = 0x0040;
-const XMAX_LOCK_ONLY: u16 = 0x0080;
-const XMIN_COMMITTED: u16 = 0x0100;
 const XMIN_INVALID: u16 = 0x0200;
 /// Both bits together say something else than each.
 const XMIN_FROZEN: u16 = XMIN_COMMITTED | XMIN_INVALID;
 const XMAX_COMMITTED: u16 = 0x0400;
-const XMAX_INVALID: u16 = 0x0800;
 const XMAX_IS_MULTI: u16 = 0x1000;
-/// `HEAP_MOVED_OFF` and `HEAP_MOVED_IN`: VACUUM FULL before PostgreSQL 9.0.
-const MOVED: u16 = 0xc000;
-/// `HEAP_NATTS_MASK` of `t_infomask2`.
-const ATTRIBUTES: u16 = 0x07ff;
 /// `SpecTokenOffsetNumber`: INSERT … ON CONFLICT has not decided yet. See `src/include/storage/itemptr.h`.
 const SPECULATIVE: u16 = 0xfffe;
-
-/// `PD_VALID_FLAG_BITS` without `PD_ALL_VISIBLE`, of `src/include/storage/bufpage.h`.
-const PAGE_FLAGS: u16 = 0x0003;
-/// A page of 8,192 bytes in layout 4, little-endian; same file.
-const SIZE_AND_VERSION: u16 = 0x2004;
-
-const LINE_POINTER_BYTES: usize = 4;
-const LP_NORMAL: u32 = 1;
-
-/// `SizeofHeapTupleHeader`, and the same, aligned.
-const TUPLE_HEADER_BYTES: u32 = 23;
-const TUPLE_BYTES_MIN: usize = 24;
 
 /// What a snapshot sees, as far as its text says so: `pg_current_snapshot()`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -227,8 +210,7 @@ pub(crate) fn tuples(
     mut found: impl FnMut(Tuple),
 ) -> Result<(), Refusal> {
     const UNSOUND: Refusal = Refusal::Unverified("a tuple that does not fit its line pointer");
-    let (lower, upper) =
-        bounds(page).ok_or(Refusal::Unverified("a page whose header is not one of a heap"))?;
+    let (lower, upper) = bounds(page)?;
     let pointers = page.get(PAGE_HEADER_BYTES..lower).unwrap_or_default();
     let (mut n_tuples, mut is_of_page) = (0, false);
     for (pointer, number) in pointers.as_chunks::<LINE_POINTER_BYTES>().0.iter().zip(1_u16..) {
@@ -279,24 +261,6 @@ pub(crate) fn tuples(
         true => Ok(()),
         false => Err(Refusal::Unverified("a page whose tuples are of another page")),
     }
-}
-
-/// Where the line pointers of a page end, and where its tuples begin; `None` if the header is not that of a
-/// whole page that is not all-visible.
-fn bounds(page: &[u8]) -> Option<(usize, usize)> {
-    let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] =
-        *page.first_chunk::<PAGE_HEADER_BYTES>()?;
-    let [flags, lower, upper, special, version] =
-        [[f0, f1], [l0, l1], [u0, u1], [s0, s1], [v0, v1]].map(u16::from_le_bytes);
-    let (lower, upper) = (usize::from(lower), usize::from(upper));
-    let is_sound = page.len() == PAGE_BYTES
-        && version == SIZE_AND_VERSION
-        && usize::from(special) == PAGE_BYTES
-        && flags & !PAGE_FLAGS == 0
-        && (PAGE_HEADER_BYTES..=upper).contains(&lower)
-        && upper <= PAGE_BYTES
-        && lower.is_multiple_of(LINE_POINTER_BYTES);
-    is_sound.then_some((lower, upper))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod number_table;
 mod numbers;
 mod pack;
 mod pages;
+mod places;
 mod runs;
 mod strings;
 mod summary;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use pgarrow_protocol::{Answer, Row, Session};
 
-use super::{inlined, run_all};
+use super::{column_names, inlined, last_answers, run_all};
 use crate::columns::columns_sql;
 use crate::error::CatalogError;
 use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
@@ -94,10 +94,9 @@ pub fn ask_about_tables(
     script.extend(members.iter().flat_map(|members| members.script.iter().cloned()));
 
     let n_asked = script.len() - 1;
-    let Some(mut rows) = run_all(session, &script)? else { return Ok(None) };
+    let Some(rows) = run_all(session, &script)? else { return Ok(None) };
     // `begin` is several statements.
-    let fewer = || CatalogError::Unexpected("fewer answers than statements");
-    let mut rows = rows.split_off(rows.len().checked_sub(n_asked).ok_or_else(fewer)?).into_iter();
+    let mut rows = last_answers(rows, n_asked)?;
     let mut next = || rows.next().unwrap_or_default();
 
     let snapshot_rows = next();
@@ -133,14 +132,7 @@ impl Alone {
     /// `None` if a name of a column cannot be a literal.
     fn new(session: &Session, questions: &TableQuestions<'_>, relation: &Relation) -> Option<Self> {
         let oid = format!("{}::pg_catalog.oid", relation.oid);
-        let names = match questions.columns {
-            Some(columns) => quote_literal(&text_array(columns))?,
-            None => format!(
-                "ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
-                 WHERE a.attrelid OPERATOR(pg_catalog.=) {oid} \
-                 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped)"
-            ),
-        };
+        let names = column_names(questions.columns, &oid)?;
         let leaves_sql = leaves_sql(session.server_version_num());
         let leaves = inlined(&leaves_sql, &[&oid, &names]);
         // The rows of a partitioned table are in others. Of most tables, all rows are in themselves.

@@ -10,7 +10,7 @@ use parquet::errors::ParquetError;
 
 use crate::leaf::bound::{Bound, Order};
 use crate::leaf::number::native;
-use crate::leaf::values::{Dictionary, Filter, PageEnd, Piece, Values, Wanted};
+use crate::leaf::values::{Filter, PageEnd, Piece, Values, Wanted};
 
 /// The longest values. (Statistics of longer ones are cut.)
 pub(crate) const WIDTH_MAX: usize = 64;
@@ -107,18 +107,10 @@ impl Values for Fixed {
         self.room() == 0
     }
 
-    fn is_dictionary_full(&self) -> bool {
-        false
-    }
-
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd {
         out.extend_from_slice(&self.bytes);
         self.bytes.clear();
         PageEnd { encoding: Encoding::PLAIN, bounds: self.range.take(), text_bytes: None }
-    }
-
-    fn end_dictionary(&mut self) -> Option<Dictionary> {
-        None
     }
 
     fn end_filter(&mut self) -> Option<Sbbf> {

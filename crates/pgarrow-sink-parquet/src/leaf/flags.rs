@@ -4,11 +4,10 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_buffer::BooleanBufferBuilder;
 use parquet::basic::Encoding;
-use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 
 use crate::leaf::bound::Bound;
-use crate::leaf::values::{Dictionary, PageEnd, Piece, Values, Wanted};
+use crate::leaf::values::{PageEnd, Piece, Values, Wanted};
 
 pub(crate) struct Flags {
     flags: BooleanBufferBuilder,
@@ -49,10 +48,6 @@ impl Values for Flags {
         self.room() == 0
     }
 
-    fn is_dictionary_full(&self) -> bool {
-        false
-    }
-
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd {
         let n = self.flags.len();
         out.extend_from_slice(&self.flags.as_slice()[..n.div_ceil(8)]);
@@ -61,14 +56,6 @@ impl Values for Flags {
         self.flags.truncate(0);
         self.n_true = 0;
         PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: None }
-    }
-
-    fn end_dictionary(&mut self) -> Option<Dictionary> {
-        None
-    }
-
-    fn end_filter(&mut self) -> Option<Sbbf> {
-        None
     }
 
     fn pending_bytes(&self) -> usize {

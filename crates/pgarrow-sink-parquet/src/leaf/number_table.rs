@@ -1,23 +1,10 @@
 //! The dictionary of a column of numbers: each value once, and where it is.
 
 use crate::leaf::number::Number;
-
-/// No value: the place is free.
-const FREE: u32 = u32::MAX;
+use crate::leaf::places::{FREE, PLACES_MIN, SPREAD, is_far};
 
 /// Most places of integers that are found without a hash: each integer of a range has its own.
 const DIRECT_MAX: usize = 1 << 16;
-
-/// Places of the first table.
-const PLACES_MIN: usize = 64;
-
-/// Most places that a new value's own one may be away from where it is put. There is no seed, since the same
-/// rows make the same file, so values can be chosen that all have the same place: they end the dictionary.
-/// Others are at most 30 away.
-const DISTANCE_MAX: usize = 128;
-
-/// The golden ratio.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How a value's place is found.
 #[derive(Clone, Copy)]
@@ -121,7 +108,7 @@ impl<T: Number> NumberTable<T> {
                 if let Some(place) = self.place(value.bits(), shift) {
                     self.places[place] = index;
                     let own = (hash(value.bits()) >> shift) as usize;
-                    if place.wrapping_sub(own) & (self.places.len() - 1) > DISTANCE_MAX {
+                    if is_far(place, own, self.places.len()) {
                         self.bytes_max = 0;
                     }
                 }

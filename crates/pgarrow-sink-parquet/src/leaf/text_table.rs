@@ -1,14 +1,6 @@
 //! The dictionary of a column of text or bytes: each value once, and where it is.
 
-/// No value: the place is free.
-const FREE: u32 = u32::MAX;
-
-/// Most places that a new value's own one may be away from where it is put. There is no seed, since the same
-/// rows make the same file, so values can be chosen that all have the same hash: they end the dictionary.
-const DISTANCE_MAX: usize = 128;
-
-/// Places of the first table.
-const PLACES_MIN: usize = 64;
+use crate::leaf::places::{FREE, PLACES_MIN, SPREAD, is_far};
 
 const WORD: usize = size_of::<u64>();
 
@@ -120,7 +112,7 @@ impl TextTable {
         let index = loop {
             let index = self.places[place];
             let Some(entry) = self.entries.get(index as usize) else {
-                if place.wrapping_sub(own) & (self.places.len() - 1) > DISTANCE_MAX {
+                if is_far(place, own, self.places.len()) {
                     self.bytes_max = 0;
                 }
                 break self.add(value, ends, place);
@@ -201,9 +193,6 @@ impl TextTable {
             + self.places.capacity() * size_of::<u32>()
     }
 }
-
-/// Spreads words over all bits.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn mix(hash: u64, word: u64) -> u64 {
     (hash ^ word).wrapping_mul(SPREAD).rotate_left(29)

@@ -64,16 +64,22 @@ pub(crate) trait Values: Send {
     fn is_page_full(&self) -> bool;
 
     /// Whether there is a dictionary that has as many bytes as it may have.
-    fn is_dictionary_full(&self) -> bool;
+    fn is_dictionary_full(&self) -> bool {
+        false
+    }
 
     /// Appends the page's values, and begins anew.
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd;
 
     /// The dictionary, if there is one. What comes then has none.
-    fn end_dictionary(&mut self) -> Option<Dictionary>;
+    fn end_dictionary(&mut self) -> Option<Dictionary> {
+        None
+    }
 
     /// The filter of all values.
-    fn end_filter(&mut self) -> Option<Sbbf>;
+    fn end_filter(&mut self) -> Option<Sbbf> {
+        None
+    }
 
     /// About how many bytes page and dictionary take before they are compressed.
     fn pending_bytes(&self) -> usize;
