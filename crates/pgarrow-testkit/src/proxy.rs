@@ -289,8 +289,9 @@ impl Pump {
                 match from.read(&mut buffer) {
                     Ok(0) if self.connection.is_resetting.load(Ordering::Acquire) => break Ok(()),
                     Ok(n_read) => {
-                        // Trips are counted at the client's end of the line.
-                        if self.direction == Direction::FromClient {
+                        // Trips are counted at the client's end of the line. The end of its stream asks for
+                        // nothing.
+                        if self.direction == Direction::FromClient && n_read > 0 {
                             self.count_trip();
                         }
                         let piece = buffer.get(..n_read).unwrap_or_default().to_vec();
@@ -633,6 +634,19 @@ mod tests {
         let began = Instant::now();
         assert_eq!(fetch(&proxy).0.len(), 1000);
         assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    }
+
+    /// Before, the end of the client's stream counted as a request, if it came before the test looked.
+    #[test]
+    fn the_end_of_a_client_is_no_round_trip() {
+        for fault in [Fault::None, Fault::Delay(Duration::ZERO)] {
+            let proxy = Proxy::start(sender(10), fault);
+            assert_eq!(fetch(&proxy).0.len(), 10);
+            while proxy.n_open() > 0 {
+                thread::yield_now();
+            }
+            assert_eq!(proxy.n_round_trips(), 1, "{fault:?}");
+        }
     }
 
     /// Pieces wait side by side: the line is long, not slow.
