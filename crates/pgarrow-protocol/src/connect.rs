@@ -218,6 +218,7 @@ fn attempt(
         encrypt(&mut session, tls, is_required)?;
     }
     session.outgoing.startup(&session.config)?;
+    session.asks();
     session.send(STARTUP_PHASE)?;
     match session.authenticate() {
         Ok(()) => Ok(session),

@@ -84,6 +84,9 @@ pub struct Session {
     /// How long the server may stay silent during a wait.
     read_timeout: Option<Duration>,
     waited_to_send: Duration,
+    /// When the login or the current statement began, until the first bytes after that.
+    asked_at: Option<Instant>,
+    shortest_trip: Option<Duration>,
     pub(crate) backend_key: Option<BackendKey>,
     pub(crate) interrupted: Arc<AtomicBool>,
     /// COMMIT is on its way, or its outcome is not known.
@@ -129,6 +132,8 @@ impl Session {
             deadline,
             read_timeout: None,
             waited_to_send: Duration::ZERO,
+            asked_at: None,
+            shortest_trip: None,
             backend_key: None,
             interrupted: Arc::new(AtomicBool::new(false)),
             committing: Arc::new(AtomicBool::new(false)),
@@ -238,6 +243,12 @@ impl Session {
         self.wire.bytes_received()
     }
 
+    /// The shortest time from a statement, or the login, to the first bytes of its answer: the line's round
+    /// trip, and what the server did meanwhile. `None` before the first answer.
+    pub fn shortest_trip(&self) -> Option<Duration> {
+        self.shortest_trip
+    }
+
     /// True if the connection uses TLS.
     pub fn is_encrypted(&self) -> bool {
         self.wire.is_encrypted()
@@ -295,7 +306,13 @@ impl Session {
                 tag => self.unexpected(IDLE, tag),
             });
         }
+        self.asks();
         Ok(())
+    }
+
+    /// Something is asked now that the server answers at once.
+    pub(crate) fn asks(&mut self) {
+        self.asked_at = Some(Instant::now());
     }
 
     pub(crate) fn check_time(&mut self, phase: &'static str) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod worth;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgarrow_catalog::{
     CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, PageSource, Relation, RelationKind,
@@ -27,10 +28,12 @@ use pgarrow_types::{HeapLayout, Message, PgColumn, message};
 use crate::options::{ExportOptions, ReadMode};
 use crate::planner::PlannedSlice;
 use crate::slice::SliceRange;
-use worth::is_worth_it;
+use worth::{is_worth_it, pays_for_trips};
 
 /// Below this size, pages are not worthwhile, unless the user asked for them.
 const SMALL_BYTES: u64 = 1 << 20;
+
+const PAGE_BYTES: u64 = 8192;
 
 /// Whether pages are wanted. Known before the transaction begins.
 #[derive(Clone, Debug)]
@@ -181,8 +184,9 @@ impl PlanPages {
         wish: &PageWish,
         wanted: &[WantedPages<'_>],
     ) -> Result<Vec<Self>> {
+        let trip = session.shortest_trip();
         let (candidates, mut plans): (Vec<Vec<&Relation>>, Vec<Self>) =
-            wanted.iter().map(|wanted| wanted.candidates(wish)).unzip();
+            wanted.iter().map(|wanted| wanted.candidates(wish, trip)).unzip();
         if candidates.iter().all(Vec::is_empty) {
             return Ok(plans);
         }
@@ -309,7 +313,7 @@ fn unless_refused<T>(
 impl<'a> WantedPages<'a> {
     /// The relations that may be read by pages, decided without a query; and a plan that says why the others
     /// are not.
-    fn candidates(&self, wish: &PageWish) -> (Vec<&'a Relation>, PlanPages) {
+    fn candidates(&self, wish: &PageWish, trip: Option<Duration>) -> (Vec<&'a Relation>, PlanPages) {
         let (candidates, why_not) = match (wish, self.filter) {
             (PageWish::No(why), _) => (Vec::new(), why.iter().cloned().collect()),
             (_, Some(_)) => {
@@ -317,7 +321,15 @@ impl<'a> WantedPages<'a> {
                 (Vec::new(), vec![why.into()])
             }
             (wish, None) => {
-                let (candidates, why_not) = candidates(self.slices, !matches!(wish, PageWish::Cheaper(_)));
+                let weighs = |size: &Size| {
+                    pays_for_trips(size.bytes / PAGE_BYTES, size.rows, self.columns.len(), trip)
+                };
+                let (candidates, why_not) = match wish {
+                    PageWish::Cheaper(_) => candidates(self.slices, Some(&weighs)),
+                    PageWish::No(_) | PageWish::Planned(_) | PageWish::All(_) => {
+                        candidates(self.slices, None)
+                    }
+                };
                 let why_not = why_not.into_iter().map(|why| format!("{}: {why}", self.subject).into());
                 (candidates, why_not.collect())
             }
@@ -364,9 +376,23 @@ fn is_read_at_once(slices: &[PlannedSlice], relation: &Relation) -> bool {
     slices.iter().filter(is_of).all(|slice| slice.range == SliceRange::Whole)
 }
 
-/// The relations of these slices that may be heaps read in full, and why the others are not.
-fn candidates(slices: &[PlannedSlice], all: bool) -> (Vec<&Relation>, Vec<String>) {
-    let mut bytes: BTreeMap<u32, (&Relation, u64, bool)> = BTreeMap::new();
+/// What the slices of a plan read of a relation.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    bytes: u64,
+    /// `None` if that is not known of every slice.
+    rows: Option<u64>,
+    /// Whether a slice reads other relations, too.
+    is_grouped: bool,
+}
+
+/// The relations of these slices that may be heaps read in full, and why the others are not. `pays_for_trips`
+/// says whether a heap is large enough for this line; `None` if all are wanted.
+fn candidates<'a>(
+    slices: &'a [PlannedSlice],
+    pays_for_trips: Option<&dyn Fn(&Size) -> bool>,
+) -> (Vec<&'a Relation>, Vec<String>) {
+    let mut sizes: BTreeMap<u32, (&Relation, Size)> = BTreeMap::new();
     let mut why_not = Vec::new();
     let mut note = |why: String| {
         if !why_not.contains(&why) {
@@ -394,20 +420,30 @@ fn candidates(slices: &[PlannedSlice], all: bool) -> (Vec<&Relation>, Vec<String
                     continue;
                 }
             }
-            let of_relation = bytes.entry(relation.oid).or_insert((relation, 0, false));
-            of_relation.1 = of_relation.1.saturating_add(slice.estimated_bytes);
-            of_relation.2 |= slice.relations.len() > 1;
+            let none = Size { bytes: 0, rows: Some(0), is_grouped: false };
+            let (_, size) = sizes.entry(relation.oid).or_insert((relation, none));
+            size.bytes = size.bytes.saturating_add(slice.estimated_bytes);
+            size.rows = size.rows.zip(slice.estimated_rows).map(|(rows, more)| rows.saturating_add(more));
+            size.is_grouped |= slice.relations.len() > 1;
         }
     }
-    let (mut candidates, mut n_small) = (Vec::new(), 0_usize);
-    for (relation, bytes, is_grouped) in bytes.into_values() {
-        match all || (bytes >= SMALL_BYTES && !is_grouped) {
-            true => candidates.push(relation),
-            false => n_small += 1,
+    let (mut candidates, mut n_small, mut n_for_line) = (Vec::new(), 0_usize, 0_usize);
+    for (relation, size) in sizes.into_values() {
+        match pays_for_trips {
+            Some(_) if size.bytes < SMALL_BYTES || size.is_grouped => n_small += 1,
+            Some(pays) if !pays(&size) => n_for_line += 1,
+            Some(_) | None => candidates.push(relation),
         }
+    }
+    if n_for_line > 0 {
+        let which = match (n_for_line, n_small + candidates.len()) {
+            (1, 0) => "it is".to_owned(),
+            _ => format!("{n_for_line} of its tables are"),
+        };
+        note(format!("{which} too small to be worth the further round trips of this line"));
     }
     if n_small > 0 {
-        let why = match (n_small, candidates.len()) {
+        let why = match (n_small, n_for_line + candidates.len()) {
             (1, 0) => "it is small".to_owned(),
             _ => format!("{n_small} of its tables are small"),
         };

@@ -116,7 +116,10 @@ impl Session {
         loop {
             self.check_time(phase)?;
             match self.wire.fill() {
-                Ok(Fill::Bytes) => return Ok(()),
+                Ok(Fill::Bytes) => {
+                    self.answered();
+                    return Ok(());
+                }
                 Ok(Fill::Nothing) => self.check_silence(&mut silence, phase)?,
                 Ok(Fill::Eof) => return Err(self.closed(phase)),
                 Ok(Fill::Full) => {
@@ -128,6 +131,14 @@ impl Session {
                 }
                 Err(cause) => return Err(self.io_error(&cause, phase)),
             }
+        }
+    }
+
+    /// The first bytes since the statement began end its round trip.
+    fn answered(&mut self) {
+        if let Some(asked_at) = self.asked_at.take() {
+            let trip = asked_at.elapsed();
+            self.shortest_trip = Some(self.shortest_trip.map_or(trip, |shortest| shortest.min(trip)));
         }
     }
 

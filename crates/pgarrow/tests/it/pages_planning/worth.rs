@@ -1,5 +1,7 @@
 //! The cost of pages against COPY, and the cost of finding that out.
 
+use std::time::Duration;
+
 use pgarrow::{ReadMode, Source};
 use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, eventually, require};
 
@@ -96,4 +98,28 @@ fn many_tables_are_asked_about_together() {
     // The tables are small, so the server is not queried.
     let of_small = of_pages(20, ReadMode::Auto);
     assert!(of_small < 200, "{of_small}");
+}
+
+/// Before, a table of some megabytes took longer by pages over such a line, for their round trips.
+#[test]
+fn over_a_long_line_a_small_table_is_read_by_copy() {
+    require_pages!();
+    require!(Capability::PrivateServer);
+    let sql = "CREATE TABLE few AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, 20000) AS g";
+    let database = inspected("long line", sql);
+    vacuum(&database, "few");
+    let port = TestServer::shared().private().unwrap().port();
+    let planned = |fault, read_mode| {
+        let proxy = Proxy::start(port, fault);
+        let source = Source::connect_blocking(&proxy.url_of(&url(&database))).unwrap();
+        let run = source.table("few").options(by(read_mode)).open().unwrap();
+        let report = run.plan().report(None);
+        (report.pages.len(), lines(&report.page_notes))
+    };
+    let far = Fault::Delay(Duration::from_millis(10));
+    assert_eq!(planned(Fault::None, ReadMode::Auto), (1, String::new()));
+    let (n_by_pages, why_not) = planned(far, ReadMode::Auto);
+    assert!(n_by_pages == 0 && why_not.contains("further round trips of this line"), "{why_not}");
+    // If the user asks for pages, they are read.
+    assert_eq!(planned(far, ReadMode::Pages), (1, String::new()));
 }
