@@ -63,8 +63,8 @@ pub use opened::{
     what_belongs,
 };
 pub use pages::{
-    HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, heap_tables,
-    heap_tables_of_many, large_heap_pages, page_access,
+    HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, ask_about_pages,
+    heap_tables, heap_tables_of_many, large_heap_pages, page_access,
 };
 pub use pattern::{NamePattern, matching, relations_of_pattern};
 pub use relation::{

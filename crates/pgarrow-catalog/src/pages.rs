@@ -6,6 +6,7 @@
 //!  any role, function of an administrator ──▶ heap_pages ──┘
 //! ```
 
+mod ahead;
 mod forms;
 mod layout;
 mod missing;
@@ -20,6 +21,7 @@ use crate::relation::Relation;
 use crate::server::ServerTraits;
 use crate::texts::parsed;
 
+pub use ahead::ask_about_pages;
 pub use layout::{HeapGroup, HeapTable, heap_tables, heap_tables_of_many};
 
 /// The first version whose pages are read: earlier ones cannot scan the remaining pages by ranges of `ctid`.
@@ -42,6 +44,53 @@ const ALL_VISIBLE: u32 = 0x0004;
 const LAYOUT_AT: u32 = 18;
 /// Its value: 8192 bytes, with `PG_PAGE_LAYOUT_VERSION` 4 in the low byte, little-endian; same file.
 const LAYOUT: [u32; 2] = [0x04, 0x20];
+
+/// For [`of_build`]. With `old_snapshot_threshold`, VACUUM may mark a page all-visible that our snapshot sees
+/// differently; it was removed in PostgreSQL 17.
+const BUILD: &str = "SELECT pg_catalog.current_setting('old_snapshot_threshold', true), \
+                 pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE'), \
+                 pg_catalog.current_setting('is_superuser')";
+
+/// For [`of_build`], if the role may ask.
+const ALIGNMENT: &str = "SELECT c.max_data_alignment::pg_catalog.text FROM pg_catalog.pg_control_init() AS c";
+
+/// For [`inspect`]: only the extension's own function with these argument types, which exist since version
+/// 1.9.
+const INSPECT: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e \
+                   WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
+                 (SELECT n.nspname FROM pg_catalog.pg_extension e \
+                  JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid \
+                    AND d.refclassid OPERATOR(pg_catalog.=) \
+                      'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid \
+                    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
+                    AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid \
+                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+                  WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect' \
+                    AND p.proname OPERATOR(pg_catalog.=) 'get_raw_page' \
+                    AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '25 25 20' \
+                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid)";
+
+/// For [`function`]: it is trusted only if a superuser owns it, and is not used in a superuser's session,
+/// whose rights it would not need.
+const FUNCTION: &str = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
+                  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
+                 f.prosecdef, f.rolsuper, f.is_usable, f.proretset \
+               FROM (SELECT 1) AS one \
+               LEFT JOIN (SELECT p.prosecdef, r.rolsuper, p.proretset, \
+                   pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AS is_usable \
+                 FROM pg_catalog.pg_namespace n \
+                 JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid \
+                 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
+                 WHERE n.nspname OPERATOR(pg_catalog.=) 'pgarrow' \
+                   AND (p.proname OPERATOR(pg_catalog.=) 'heap_pages' AND p.proretset \
+                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20 20' \
+                     OR p.proname OPERATOR(pg_catalog.=) 'heap_page' AND NOT p.proretset \
+                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20') \
+                   AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid \
+                   AND p.prokind OPERATOR(pg_catalog.=) 'f') AS f ON true \
+               ORDER BY f.proretset DESC";
 
 /// The function that returns pages to this session.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -137,12 +186,15 @@ impl PageAccess {
 ///
 /// Errors of the server.
 pub fn large_heap_pages(session: &mut Session) -> Result<u64, CatalogError> {
-    let sql = format!(
+    let rows = session.query(&large_heap_sql(), &[])?;
+    parsed(rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?, 0)
+}
+
+fn large_heap_sql() -> String {
+    format!(
         "SELECT (pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) \
          OPERATOR(pg_catalog./) (4 OPERATOR(pg_catalog.*) {BLOCK_BYTES}))::pg_catalog.text"
-    );
-    let rows = session.query(&sql, &[])?;
-    parsed(rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?, 0)
+    )
 }
 
 /// How this role can read pages of heaps on this server, or all reasons why it cannot, in words.
@@ -216,12 +268,7 @@ fn of_server(session: &Session, traits: &ServerTraits) -> Vec<String> {
 /// Whether the role is a superuser, and reasons against reading pages from the server's build and settings.
 fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> {
     let mut why_not = Vec::new();
-    // With it, VACUUM may mark a page all-visible that our snapshot sees differently. Removed in PostgreSQL
-    // 17.
-    let sql = "SELECT pg_catalog.current_setting('old_snapshot_threshold', true), \
-                 pg_catalog.has_function_privilege('pg_catalog.pg_control_init()', 'EXECUTE'), \
-                 pg_catalog.current_setting('is_superuser')";
-    let rows = session.query(sql, &[])?;
+    let rows = session.query(BUILD, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let is_superuser = row.text(2) == Some("on");
     if let Some(threshold) = row.text(0).filter(|threshold| *threshold != "-1") {
@@ -231,8 +278,7 @@ fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> 
         why_not.push("the role may not ask how the server was built (pg_control_init)".to_owned());
         return Ok((is_superuser, why_not));
     }
-    let sql = "SELECT c.max_data_alignment::pg_catalog.text FROM pg_catalog.pg_control_init() AS c";
-    match session.query(sql, &[])?.first().and_then(|row| row.text(0)) {
+    match session.query(ALIGNMENT, &[])?.first().and_then(|row| row.text(0)) {
         Some("8") => {}
         alignment => {
             let alignment = alignment.unwrap_or("unknown");
@@ -244,22 +290,7 @@ fn of_build(session: &mut Session) -> Result<(bool, Vec<String>), CatalogError> 
 
 /// The page source of a superuser, or what is missing.
 fn inspect(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
-    // Only the extension's own function with these argument types, which exist since version 1.9.
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e \
-                   WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect'), \
-                 (SELECT n.nspname FROM pg_catalog.pg_extension e \
-                  JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid \
-                    AND d.refclassid OPERATOR(pg_catalog.=) \
-                      'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid \
-                    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
-                    AND d.deptype OPERATOR(pg_catalog.=) 'e' \
-                  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid \
-                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
-                  WHERE e.extname OPERATOR(pg_catalog.=) 'pageinspect' \
-                    AND p.proname OPERATOR(pg_catalog.=) 'get_raw_page' \
-                    AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '25 25 20' \
-                    AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid)";
-    let rows = session.query(sql, &[])?;
+    let rows = session.query(INSPECT, &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let missing = match (row.text(1), row.text(0)) {
         (Some(schema), _) => return Ok(Ok(PageSource::Inspect { schema: schema.to_owned() })),
@@ -271,17 +302,20 @@ fn inspect(session: &mut Session) -> Result<Result<PageSource, Message>, Catalog
     Ok(Err(missing.into()))
 }
 
-/// Reads a page that always exists. Returns why such pages cannot be used, if so.
-fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>, CatalogError> {
-    let sql = format!(
+fn page_of_catalog_sql(schema: &str) -> String {
+    format!(
         "SELECT pg_catalog.length(p.page)::pg_catalog.text, \
            pg_catalog.get_byte(p.page, {LAYOUT_AT})::pg_catalog.text, \
            pg_catalog.get_byte(p.page, {LAYOUT_AT} OPERATOR(pg_catalog.+) 1)::pg_catalog.text \
          FROM (SELECT {}.get_raw_page('pg_catalog.pg_class'::pg_catalog.text, 'main'::pg_catalog.text, \
            0::pg_catalog.int8) AS page OFFSET 0) AS p",
         quote_identifier(schema)
-    );
-    let rows = session.query(&sql, &[])?;
+    )
+}
+
+/// Reads a page that always exists. Returns why such pages cannot be used, if so.
+fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>, CatalogError> {
+    let rows = session.query(&page_of_catalog_sql(schema), &[])?;
     let row = rows.first().ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let bytes: u32 = parsed(row, 0)?;
     let layout = [parsed(row, 1)?, parsed(row, 2)?];
@@ -295,32 +329,16 @@ fn page_of_catalog(session: &mut Session, schema: &str) -> Result<Option<String>
     })
 }
 
+/// Whether the function in a row of [`FUNCTION`] can be used.
+fn may_use(row: &Row) -> bool {
+    (1..=3).all(|column| row.text(column) == Some("t"))
+}
+
 /// Whether the administrator's function can be used, or what is missing.
 fn function(session: &mut Session) -> Result<Result<PageSource, Message>, CatalogError> {
-    // It is trusted only if a superuser owns it, and is not used in a superuser's session, whose rights it
-    // would not need.
-    let sql = "SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
-                  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER), \
-                 f.prosecdef, f.rolsuper, f.is_usable, f.proretset \
-               FROM (SELECT 1) AS one \
-               LEFT JOIN (SELECT p.prosecdef, r.rolsuper, p.proretset, \
-                   pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-                     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AS is_usable \
-                 FROM pg_catalog.pg_namespace n \
-                 JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid \
-                 JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner \
-                 WHERE n.nspname OPERATOR(pg_catalog.=) 'pgarrow' \
-                   AND (p.proname OPERATOR(pg_catalog.=) 'heap_pages' AND p.proretset \
-                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20 20' \
-                     OR p.proname OPERATOR(pg_catalog.=) 'heap_page' AND NOT p.proretset \
-                       AND p.proargtypes::pg_catalog.text OPERATOR(pg_catalog.=) '26 20') \
-                   AND p.prorettype OPERATOR(pg_catalog.=) 17::pg_catalog.oid \
-                   AND p.prokind OPERATOR(pg_catalog.=) 'f') AS f ON true \
-               ORDER BY f.proretset DESC";
-    let rows = session.query(sql, &[])?;
-    let may_use = |row: &&Row| (1..=3).all(|column| row.text(column) == Some("t"));
+    let rows = session.query(FUNCTION, &[])?;
     // Of two that may be used, the newer one; otherwise the reason is that of the newer one.
-    let row = rows.iter().find(may_use).or(rows.first());
+    let row = rows.iter().find(|row| may_use(row)).or(rows.first());
     let row = row.ok_or(CatalogError::Unexpected("no row where one must be"))?;
     let (name, source) = match row.text(4) {
         Some("f") => ("heap_page", PageSource::FunctionOfOnePage),

@@ -42,6 +42,11 @@ impl Answer {
         Self { sql: sql.into(), parameters, rows }
     }
 
+    /// The server's rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// Whether this is the answer to `sql` with these parameters.
     pub(crate) fn is_of(&self, sql: &str, parameters: &[Option<&str>]) -> bool {
         self.sql == sql && self.parameters.iter().map(Option::as_deref).eq(parameters.iter().copied())

@@ -39,9 +39,8 @@ struct Base {
     align: u8,
 }
 
-fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base>>, CatalogError> {
-    // Follows only one array: an array of domains over arrays ends at the second array.
-    let sql = "WITH RECURSIVE walk(n, oid, depth, in_array) AS ( \
+/// For [`bases`]. Follows only one array: an array of domains over arrays ends at the second array.
+pub(super) const BASES: &str = "WITH RECURSIVE walk(n, oid, depth, in_array) AS ( \
                  SELECT r.n, r.oid, 0, false \
                  FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
                  UNION ALL \
@@ -61,9 +60,11 @@ fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base
                  SELECT DISTINCT ON (w.n) w.n, w.oid FROM walk w ORDER BY w.n, w.depth DESC) \
                SELECT e.n::pg_catalog.text, t.oid::pg_catalog.text, t.typlen::pg_catalog.text, t.typalign \
                FROM ended e JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) e.oid";
+
+fn bases(session: &mut Session, columns: &[&PgColumn]) -> Result<Vec<Option<Base>>, CatalogError> {
     let oids: Vec<u32> = columns.iter().map(|column| column.type_oid).collect();
     let mut bases = vec![None; columns.len()];
-    for row in &session.query(sql, &[Some(&array_of(&oids))])? {
+    for row in &session.query(BASES, &[Some(&array_of(&oids))])? {
         let number: usize = parsed(row, 0)?;
         let base = Base { oid: parsed(row, 1)?, length: parsed(row, 2)?, align: align(row.text(3))? };
         if let Some(of_column) = number.checked_sub(1).and_then(|index| bases.get_mut(index)) {

@@ -182,10 +182,10 @@ impl Heap {
     }
 }
 
-fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogError> {
+pub(super) fn heaps_sql() -> String {
     // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which is fixed. Pages that are not
     // all-visible are read by a statement that names the table, which needs the right to use the schema.
-    let sql = format!(
+    format!(
         "SELECT r.oid::pg_catalog.text, c.relkind, c.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid, \
            c.relpersistence, c.relispopulated, pg_catalog.row_security_active(c.oid), \
            pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') \
@@ -204,8 +204,11 @@ fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogE
          FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
          LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.oid \
          ORDER BY r.n"
-    );
-    let rows = session.query(&sql, &[Some(&array_of(relations))])?;
+    )
+}
+
+fn heaps(session: &mut Session, relations: &[u32]) -> Result<Vec<Heap>, CatalogError> {
+    let rows = session.query(&heaps_sql(), &[Some(&array_of(relations))])?;
     if rows.len() != relations.len() {
         return Err(CatalogError::Unexpected("another number of relations than was asked about"));
     }
@@ -225,17 +228,20 @@ struct Attribute {
     has_missing: bool,
 }
 
-/// All attributes of each relation in their order, including dropped ones.
-fn attributes(session: &mut Session, relations: &[u32]) -> Result<Vec<Vec<Attribute>>, CatalogError> {
-    let sql = "SELECT r.n::pg_catalog.text, a.attnum::pg_catalog.text, a.attname, a.attisdropped, \
+/// For [`attributes`].
+pub(super) const ATTRIBUTES: &str = "SELECT r.n::pg_catalog.text, a.attnum::pg_catalog.text, a.attname, \
+                 a.attisdropped, \
                  a.atttypid::pg_catalog.text, a.attlen::pg_catalog.text, a.attalign, \
                  a.attgenerated OPERATOR(pg_catalog.=) 'v', a.atthasmissing \
                FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS r(oid, n) \
                JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid \
                WHERE a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 \
                ORDER BY r.n, a.attnum";
+
+/// All attributes of each relation in their order, including dropped ones.
+fn attributes(session: &mut Session, relations: &[u32]) -> Result<Vec<Vec<Attribute>>, CatalogError> {
     let mut attributes: Vec<Vec<Attribute>> = relations.iter().map(|_| Vec::new()).collect();
-    for row in &session.query(sql, &[Some(&array_of(relations))])? {
+    for row in &session.query(ATTRIBUTES, &[Some(&array_of(relations))])? {
         let number: usize = parsed(row, 0)?;
         let of_relation = number.checked_sub(1).and_then(|index| attributes.get_mut(index));
         let of_relation =

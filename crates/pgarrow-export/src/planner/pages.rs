@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgarrow_catalog::{
-    CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, PageAccess, PageSource, Relation, RelationKind,
-    ServerTraits, heap_tables_of_many, large_heap_pages, page_access,
+    CatalogError, HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, Relation,
+    RelationKind, ServerTraits, ask_about_pages, heap_tables_of_many, large_heap_pages, page_access,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result};
@@ -194,12 +194,15 @@ impl PlanPages {
         let found = match wish {
             PageWish::No(_) => return Ok(plans),
             PageWish::All(access) => Ok(Found::of(session, access.clone(), is_weighed, wanted, &candidates)?),
-            PageWish::Cheaper(traits) | PageWish::Planned(traits) => unless_refused(session, |session| {
-                Ok(match page_access(session, traits)? {
-                    Ok(access) => Ok(Found::of(session, access, is_weighed, wanted, &candidates)?),
-                    Err(why_not) => Err(why_not),
-                })
-            })?,
+            PageWish::Cheaper(traits) | PageWish::Planned(traits) => {
+                let groups = groups(wanted, &candidates);
+                unless_refused(session, traits, &groups, |session| {
+                    Ok(match page_access(session, traits)? {
+                        Ok(access) => Ok(Found::of(session, access, is_weighed, wanted, &candidates)?),
+                        Err(why_not) => Err(why_not),
+                    })
+                })?
+            }
         };
         let with_candidates = plans.iter_mut().zip(wanted).zip(candidates).filter(|(_, of)| !of.is_empty());
         match found {
@@ -278,23 +281,37 @@ impl Found {
         wanted: &[WantedPages<'_>],
         candidates: &[Vec<&Relation>],
     ) -> Result<Self, CatalogError> {
-        let groups = wanted.iter().zip(candidates).map(|(wanted, candidates)| HeapGroup {
-            relations: candidates.iter().map(|relation| relation.oid).collect(),
-            columns: wanted.columns,
-        });
-        let tables = heap_tables_of_many(session, Some(&access), &groups.collect::<Vec<_>>())?;
+        let tables = heap_tables_of_many(session, Some(&access), &groups(wanted, candidates))?;
         let large_pages = if is_weighed { large_heap_pages(session)? } else { u64::MAX };
         Ok(Self { access, tables, large_pages })
     }
 }
 
-/// What `ask` finds, or the server's refusal; the transaction goes on either way.
+/// The candidates of each plan, and its columns.
+fn groups<'a>(wanted: &[WantedPages<'a>], candidates: &[Vec<&Relation>]) -> Vec<HeapGroup<'a>> {
+    let group = |(wanted, candidates): (&WantedPages<'a>, &Vec<&Relation>)| HeapGroup {
+        relations: candidates.iter().map(|relation| relation.oid).collect(),
+        columns: wanted.columns,
+    };
+    wanted.iter().zip(candidates).map(group).collect()
+}
+
+/// What `ask` finds about these, or the server's refusal; the transaction goes on either way.
 fn unless_refused<T>(
     session: &mut Session,
+    traits: &ServerTraits,
+    groups: &[HeapGroup<'_>],
     ask: impl FnOnce(&mut Session) -> Result<Result<T, Vec<Message>>, CatalogError>,
 ) -> Result<Result<T, Vec<Message>>> {
-    session.execute("SAVEPOINT pgarrow_pages")?;
-    let answer = match ask(session) {
+    const SAVEPOINT: &str = "SAVEPOINT pgarrow_pages";
+    let answers = match traits.is_plain_postgres && session.server_version_num() >= OLDEST_BY_PAGES {
+        true => ask_about_pages(session, SAVEPOINT, groups)?,
+        false => {
+            session.execute(SAVEPOINT)?;
+            Vec::new()
+        }
+    };
+    let answer = match session.with_answers(answers, ask) {
         Ok(answer) => answer,
         Err(error) if error.is_refusal() => {
             Err(vec![format!("the server does not say whether pages can be read: {error}").into()])

@@ -1,8 +1,9 @@
 //! How often the server is queried: known facts are not queried again.
 
-use pgarrow::{Error, ExportOptions, Extract, PoolOptions, Report, Source};
+use pgarrow::{Error, ExportOptions, Extract, PoolOptions, ReadMode, Report, Source};
 use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
 
+use crate::pages_planning::{require_pages, vacuum};
 use crate::support::{Role, database, url_as, with_parameter};
 
 const TABLE: &str = "CREATE TABLE e AS SELECT g AS id, g::text AS t FROM generate_series(1, 1000) AS g";
@@ -233,6 +234,38 @@ fn a_query_takes_twelve_round_trips_before_its_first_batch() {
     let (first, all) = trips();
     assert!(first <= 12 && all <= 15, "{first}, {all}");
     assert_eq!(trips(), (first, all));
+}
+
+/// Before, each question about pages took one: ten to plan.
+#[test]
+fn planning_pages_takes_three_round_trips_more_than_copy() {
+    require!(Capability::PrivateServer);
+    require_pages!();
+    let sql =
+        "CREATE TABLE large AS SELECT g AS id, repeat('x', 100) AS t FROM generate_series(1, 20000) AS g";
+    let database = database("page trips", sql);
+    let trips = |read_mode: ReadMode| {
+        let counted = Counted::new(&database);
+        let open = || {
+            let options = ExportOptions::default().with_read_mode(read_mode).with_readers(1);
+            counted.source.table("large").options(options).open().unwrap()
+        };
+        open().for_each(|_| Ok(())).unwrap();
+        let (run, of_planning) = counted.trips(|_| open());
+        let n_by_pages = run.plan().report(None).pages.len();
+        let (report, of_reading) = counted.trips(|_| run.for_each(|_| Ok(())));
+        assert_eq!(report.unwrap().rows, 20_000);
+        (n_by_pages, of_planning, of_reading)
+    };
+    let (_, planning_copy, reading_copy) = trips(ReadMode::Copy);
+    // Without the extension, one to ask and one to go on.
+    assert_eq!(trips(ReadMode::Auto), (0, planning_copy + 2, reading_copy));
+    database.execute("CREATE EXTENSION pageinspect");
+    vacuum(&database, "large");
+    let (n_by_pages, planning, reading) = trips(ReadMode::Auto);
+    // The size of the heap, savepoint and release, two windows in place of one COPY. And since pageinspect
+    // takes a name: what was opened, what was renamed and COMMIT are three.
+    assert_eq!((n_by_pages, planning, reading), (1, planning_copy + 3, reading_copy + 6));
 }
 
 /// Everything about them is asked together; then one for each COPY.
