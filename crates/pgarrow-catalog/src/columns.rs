@@ -91,6 +91,34 @@ pub(crate) fn columns_sql(server_version_num: u32, only: bool) -> String {
     )
 }
 
+/// The answer to the query for one relation whose OID is `$1`, if no other one says which of its columns may
+/// be NULL; otherwise no rows. The server then neither reads nor plans a tree, which on a new connection
+/// takes longer than the rest.
+pub(crate) fn own_columns_sql(server_version_num: u32, only: bool) -> String {
+    let validated = if server_version_num >= NOT_NULL_CONSTRAINTS {
+        "AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+           WHERE k.conrelid OPERATOR(pg_catalog.=) a.attrelid AND k.contype OPERATOR(pg_catalog.=) 'n' \
+           AND k.conkey[1] OPERATOR(pg_catalog.=) a.attnum AND NOT k.convalidated)"
+    } else {
+        ""
+    };
+    let childless = if only { "" } else { "AND NOT c.relhassubclass" };
+    format!(
+        "SELECT '1'::pg_catalog.text, a.attname, a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, \
+           pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull {validated}, d.description, \
+           a.attnum::pg_catalog.text, a.attndims::pg_catalog.text \
+         FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid \
+         LEFT JOIN pg_catalog.pg_description d ON d.objoid OPERATOR(pg_catalog.=) a.attrelid \
+           AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid \
+           AND d.objsubid OPERATOR(pg_catalog.=) a.attnum::pg_catalog.int4 \
+         WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+           AND c.relkind OPERATOR(pg_catalog.<>) ALL ('{{p,f}}'::pg_catalog.\"char\"[]) {childless} \
+           AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped \
+         ORDER BY a.attnum"
+    )
+}
+
 /// The columns of each of these relations, as for [`table_columns`]. Needs a few queries, regardless of the
 /// number of relations.
 ///

@@ -27,11 +27,20 @@ pub struct Leaf {
     pub is_heap: bool,
 }
 
+/// What is said of a leaf `l`. 2 is `HEAP_TABLE_AM_OID` of `src/include/catalog/pg_am.dat`, which is fixed.
+const LEAF: &str = "l.oid::pg_catalog.text, l.nspname, l.relname, l.relkind, \
+           l.is_named AND (l.is_whole OR (pg_catalog.has_any_column_privilege(l.oid, 'SELECT') \
+           AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::pg_catalog.text[]) AS k(name) \
+           WHERE NOT pg_catalog.has_column_privilege(l.oid, k.name, 'SELECT')))), \
+           l.is_named AND l.is_whole, \
+           pg_catalog.row_security_active(l.oid), \
+           l.relkind OPERATOR(pg_catalog.=) ANY ('{r,m}'::pg_catalog.\"char\"[]) \
+           AND l.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid";
+
 /// The query of [`leaves`].
 pub(crate) fn leaves_sql(server_version_num: u32) -> String {
     let sees_detached = server_version_num >= DETACH_PENDING;
     let not_detached = if sees_detached { "AND NOT i.inhdetachpending" } else { "" };
-    // 2 is HEAP_TABLE_AM_OID of src/include/catalog/pg_am.dat, which is fixed.
     format!(
         "WITH RECURSIVE tree(oid) AS ( \
            SELECT $1::pg_catalog.oid \
@@ -48,16 +57,22 @@ pub(crate) fn leaves_sql(server_version_num: u32) -> String {
            WHERE c.relkind OPERATOR(pg_catalog.<>) 'p' AND (c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
              OR c.relpersistence OPERATOR(pg_catalog.<>) 't' \
              OR c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())) \
-         SELECT l.oid::pg_catalog.text, l.nspname, l.relname, l.relkind, \
-           l.is_named AND (l.is_whole OR (pg_catalog.has_any_column_privilege(l.oid, 'SELECT') \
-             AND NOT EXISTS (SELECT FROM pg_catalog.unnest($2::pg_catalog.text[]) AS k(name) \
-               WHERE NOT pg_catalog.has_column_privilege(l.oid, k.name, 'SELECT')))), \
-           l.is_named AND l.is_whole, \
-           pg_catalog.row_security_active(l.oid), \
-           l.relkind OPERATOR(pg_catalog.=) ANY ('{{r,m}}'::pg_catalog.\"char\"[]) \
-             AND l.relam OPERATOR(pg_catalog.=) 2::pg_catalog.oid \
+         SELECT {LEAF} \
          FROM leaf l \
          ORDER BY l.oid OPERATOR(pg_catalog.<>) $1::pg_catalog.oid, l.oid"
+    )
+}
+
+/// The answer to the query of [`leaves`] for a table without children; otherwise no rows.
+pub(crate) fn own_leaf_sql() -> String {
+    format!(
+        "SELECT {LEAF} FROM (SELECT c.*, n.nspname, \
+             pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS is_named, \
+             pg_catalog.has_table_privilege(c.oid, 'SELECT') AS is_whole \
+           FROM pg_catalog.pg_class c \
+           JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+           WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+             AND c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhassubclass) AS l"
     )
 }
 

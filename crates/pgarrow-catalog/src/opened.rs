@@ -80,6 +80,16 @@ pub(crate) fn members_sql(and_of_views: bool) -> String {
     )
 }
 
+/// The answer to the query of [`what_belongs`] for one table without children, whose OID is `$1`; otherwise
+/// no rows.
+pub(crate) const OWN_MEMBER: &str = "SELECT c.oid::pg_catalog.text, n.nspname, c.relname, c.relkind, \
+                 pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                   AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+               FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                 AND c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhassubclass";
+
 /// These relations and their descendants; with `and_of_views`, also the relations that views among them use.
 /// In this snapshot, by OID.
 ///

@@ -72,6 +72,15 @@ pub(crate) const TARGET_COLUMNS: &str = "WITH RECURSIVE domain(attnum, basetype,
                WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
                  AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped";
 
+/// The same without domains: only an answer if no type in its last column is one (`typtype` 'd').
+pub(crate) const TARGET_COLUMNS_BUT_DOMAINS: &str = "SELECT a.attnum::pg_catalog.text, a.attnotnull, \
+                 a.atthasdef OR t.typdefault IS NOT NULL, a.attidentity, a.attgenerated, \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT'), t.typtype \
+               FROM pg_catalog.pg_attribute a \
+               JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid \
+               WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid \
+                 AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped";
+
 /// The relation's columns in their order, without dropped ones, as INSERT sees them.
 ///
 /// # Errors

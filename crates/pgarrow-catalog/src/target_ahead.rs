@@ -7,11 +7,11 @@
 use pgarrow_protocol::{Answer, Session};
 
 use crate::ahead::{inlined, last_answers, run_unless};
-use crate::columns::columns_sql;
+use crate::columns::{columns_sql, own_columns_sql};
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_literal, text_array};
 use crate::relation::{RESOLVE, Relation, relation_of};
-use crate::target::{TARGET_COLUMNS, WRITE_ACCESS};
+use crate::target::{TARGET_COLUMNS, TARGET_COLUMNS_BUT_DOMAINS, WRITE_ACCESS};
 use crate::texts::array_of;
 
 /// What opening a load executes, and what it asks then.
@@ -69,11 +69,12 @@ pub fn ask_about_target(
     };
     let oid = format!("pg_catalog.to_regclass({quoted})::pg_catalog.oid");
     let in_array = format!("ARRAY[{oid}]");
-    let columns = columns_sql(session.server_version_num(), true);
+    let version = session.server_version_num();
+    let columns = columns_sql(version, true);
     let mut asked = vec![
         inlined(RESOLVE, &[&resolved]),
-        inlined(&columns, &[&in_array]),
-        inlined(TARGET_COLUMNS, &[&oid]),
+        inlined(&own_columns_sql(version, true), &[&oid]),
+        inlined(TARGET_COLUMNS_BUT_DOMAINS, &[&oid]),
         inlined(WRITE_ACCESS, &[&oid]),
     ];
     for other in others {
@@ -97,11 +98,15 @@ pub fn ask_about_target(
     let (of_one, of_array) = (relation.oid.to_string(), array_of(&[relation.oid]));
     let mut answers = vec![Answer::new(begin, &[], Vec::new())];
     answers.extend((0..n_resolved).map(|_| Answer::new(RESOLVE, &[Some(&named)], found.clone())));
-    answers.extend([
-        Answer::new(columns, &[Some(&of_array)], next()),
-        Answer::new(TARGET_COLUMNS, &[Some(&of_one)], next()),
-        Answer::new(WRITE_ACCESS, &[Some(&of_one)], next()),
-    ]);
+    // What partitions say of columns, and what domains are made of, is asked later, where there are any.
+    let (column_rows, target_rows) = (next(), next());
+    if !column_rows.is_empty() {
+        answers.push(Answer::new(columns, &[Some(&of_array)], column_rows));
+    }
+    if target_rows.iter().all(|row| row.text(6).is_some_and(|kind| kind != "d")) {
+        answers.push(Answer::new(TARGET_COLUMNS, &[Some(&of_one)], target_rows));
+    }
+    answers.push(Answer::new(WRITE_ACCESS, &[Some(&of_one)], next()));
     for other in others {
         let first = if other.in_array { &of_array } else { &of_one };
         let parameters: Vec<Option<&str>> =

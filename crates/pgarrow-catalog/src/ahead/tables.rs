@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use pgarrow_protocol::{Answer, Row, Session};
 
 use super::{column_names, inlined, last_answers, run_all};
-use crate::columns::columns_sql;
+use crate::columns::{columns_sql, own_columns_sql};
 use crate::error::CatalogError;
-use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
+use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql, own_leaf_sql};
 use crate::name::{RelationName, quote_literal, text_array};
-use crate::opened::{beside_sql, locked_sql, members_sql};
+use crate::opened::{OWN_MEMBER, beside_sql, locked_sql, members_sql};
 use crate::relation::{RESOLVE, Relation, RelationKind};
 use crate::server::TRAITS;
 use crate::texts::array_of;
@@ -79,19 +79,28 @@ pub fn ask_about_tables(
     if !names.is_empty() {
         script.push(inlined(RESOLVE, &[&names_literal]));
     }
-    script.push(inlined(&columns_sql, &[&oids_literal]));
+    let own = Own::of(session, questions, relations);
+    let of_tree = inlined(&columns_sql, &[&oids_literal]);
+    script.push(own.as_ref().map_or_else(|| of_tree.clone(), |own| own.columns.clone()));
     let alone = match relations {
         [relation] if !are_many => Some(Alone::new(session, questions, relation)),
         _ => None,
     };
     match &alone {
-        Some(Some(alone)) => script.extend(alone.script.iter().cloned()),
+        Some(Some(alone)) => {
+            script.push(own.as_ref().map_or_else(|| alone.leaves.clone(), |own| own.leaf.clone()));
+            script.extend(alone.others.iter().cloned());
+        }
         // A name of a column that cannot be a literal.
         Some(None) => return Ok(None),
         None => script.push(inlined(SIZES, &[&oids_literal])),
     }
     let members = questions.and_open.then(|| Members::new(relations, &oids_literal));
-    script.extend(members.iter().flat_map(|members| members.script.iter().cloned()));
+    if let Some(members) = &members {
+        script.push(members.locked.clone());
+        script.push(own.as_ref().map_or_else(|| members.members.clone(), |own| own.member.clone()));
+        script.extend(members.beside.clone());
+    }
 
     let n_asked = script.len() - 1;
     let Some(rows) = run_all(session, &script)? else { return Ok(None) };
@@ -108,24 +117,69 @@ pub fn ask_about_tables(
     if !names.is_empty() {
         answers.push(Answer::new(RESOLVE, &[Some(&names_asked)], next()));
     }
-    let columns = next();
+    let mut columns = next();
+    let mut leaves = if alone.is_some() { next() } else { Vec::new() };
+    let sizes = next();
+    let policies = matches!(&alone, Some(Some(alone)) if alone.has_policies).then(&mut next);
+    let mut of_members =
+        members.as_ref().map(|members| (next(), next(), members.beside.as_ref().map(|_| next())));
+    // A table with children, or without columns.
+    let own_rows = [Some(&columns), Some(&leaves), of_members.as_ref().map(|(_, members, _)| members)];
+    if own.is_some() && own_rows.into_iter().flatten().any(Vec::is_empty) {
+        let mut again = vec![of_tree];
+        again.extend(alone.iter().flatten().map(|alone| alone.leaves.clone()));
+        again.extend(members.iter().map(|members| members.members.clone()));
+        let Some(rows) = run_all(session, &again)? else { return Ok(None) };
+        let mut rows = last_answers(rows, again.len())?;
+        (columns, leaves) = (rows.next().unwrap_or_default(), rows.next().unwrap_or_default());
+        if let Some((_, members, _)) = &mut of_members {
+            *members = rows.next().unwrap_or_default();
+        }
+    }
     if let (Some(Some(alone)), Some(oid)) = (&alone, oids.first()) {
-        alone.take(*oid, &columns, questions, &mut next, &mut answers);
+        alone.take(*oid, &columns, questions, (leaves, sizes, policies), &mut answers);
     } else {
-        answers.push(Answer::new(SIZES, &[Some(&array_of(&oids))], next()));
+        answers.push(Answer::new(SIZES, &[Some(&array_of(&oids))], sizes));
     }
     answers.push(Answer::new(columns_sql, &[Some(&array_of(&oids))], columns));
-    if let Some(members) = members {
-        members.take(&oids, &pid, &mut next, &mut answers);
+    if let (Some(members), Some(rows)) = (members, of_members) {
+        members.take(&oids, &pid, rows, &mut answers);
     }
     Ok(Some(answers))
+}
+
+/// What is asked instead about a table that is planned alone, as most are: neither children nor partitions
+/// are looked for. If it has any, the answers have no rows.
+struct Own {
+    columns: String,
+    leaf: String,
+    member: String,
+}
+
+impl Own {
+    fn of(session: &Session, questions: &TableQuestions<'_>, relations: &[Relation]) -> Option<Self> {
+        let [relation] = relations else { return None };
+        if questions.are_many || relation.kind != RelationKind::Table {
+            return None;
+        }
+        let oid = format!("{}::pg_catalog.oid", relation.oid);
+        let names = column_names(questions.columns, &oid)?;
+        let columns_sql = own_columns_sql(session.server_version_num(), questions.only);
+        Some(Self {
+            columns: inlined(&columns_sql, &[&oid]),
+            leaf: inlined(&own_leaf_sql(), &[&oid, &names]),
+            member: inlined(OWN_MEMBER, &[&oid]),
+        })
+    }
 }
 
 /// What is asked about a relation that is planned alone.
 struct Alone {
     leaves_sql: String,
     has_policies: bool,
-    script: Vec<String>,
+    leaves: String,
+    /// Sizes, and policies if they are asked for.
+    others: Vec<String>,
 }
 
 impl Alone {
@@ -141,11 +195,11 @@ impl Alone {
             true => format!("ARRAY(SELECT l.oid::pg_catalog.oid FROM ({leaves}) AS l)"),
             false => format!("ARRAY[{oid}]"),
         };
-        let mut script = vec![leaves, inlined(SIZES, &[&sized])];
+        let mut others = vec![inlined(SIZES, &[&sized])];
         if is_partitioned {
-            script.push(inlined(ROW_SECURITY, &[&oid]));
+            others.push(inlined(ROW_SECURITY, &[&oid]));
         }
-        Some(Self { leaves_sql, has_policies: is_partitioned, script })
+        Some(Self { leaves_sql, has_policies: is_partitioned, leaves, others })
     }
 
     fn take(
@@ -153,10 +207,9 @@ impl Alone {
         oid: u32,
         columns: &[Row],
         questions: &TableQuestions<'_>,
-        next: &mut impl FnMut() -> Vec<Row>,
+        (leaves, sizes, policies): (Vec<Row>, Vec<Row>, Option<Vec<Row>>),
         answers: &mut Vec<Answer>,
     ) {
-        let (leaves, sizes) = (next(), next());
         let oid_text = oid.to_string();
         let names = match questions.columns {
             Some(names) => names.to_vec(),
@@ -176,8 +229,8 @@ impl Alone {
             &[Some(&oid_text), Some(&text_array(&names))],
             leaves,
         ));
-        if self.has_policies {
-            answers.push(Answer::new(ROW_SECURITY, &[Some(&oid_text)], next()));
+        if let Some(policies) = policies {
+            answers.push(Answer::new(ROW_SECURITY, &[Some(&oid_text)], policies));
         }
     }
 }
@@ -189,9 +242,16 @@ struct Members {
     locked_sql: String,
     members_sql: String,
     beside_sql: String,
-    /// What is locked, what belongs to it, and, unless a view may open anything, what else is open.
-    script: Vec<String>,
+    /// What is locked.
+    locked: String,
+    /// What belongs to it.
+    members: String,
+    /// What else is open, unless a view may open anything.
+    beside: Option<String>,
 }
+
+/// The answers to these three.
+type OfMembers = (Vec<Row>, Vec<Row>, Option<Vec<Row>>);
 
 impl Members {
     fn new(relations: &[Relation], oids: &str) -> Self {
@@ -213,12 +273,10 @@ impl Members {
             false => roots,
         };
         let beside = (!and_of_views).then(|| inlined(&beside_sql, &["NULL", &planned]));
-        let script = [locked, members].into_iter().chain(beside).collect();
-        Self { and_of_views, has_parts, locked_sql, members_sql, beside_sql, script }
+        Self { and_of_views, has_parts, locked_sql, members_sql, beside_sql, locked, members, beside }
     }
 
-    fn take(&self, oids: &[u32], pid: &str, next: &mut impl FnMut() -> Vec<Row>, answers: &mut Vec<Answer>) {
-        let (locked, members) = (next(), next());
+    fn take(&self, oids: &[u32], pid: &str, (locked, members, beside): OfMembers, answers: &mut Vec<Answer>) {
         let parsed = |rows: &[Row]| -> BTreeSet<u32> {
             rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect()
         };
@@ -227,11 +285,11 @@ impl Members {
             roots.extend(parsed(&locked));
             roots.sort_unstable();
             roots.dedup();
-        } else {
+        } else if let Some(beside) = beside {
             // What was asked: the members, or the relations in the members' order.
             let planned = if self.has_parts { parsed(&members) } else { oids.iter().copied().collect() };
             let planned = array_of(&planned.into_iter().collect::<Vec<_>>());
-            answers.push(Answer::new(self.beside_sql.as_str(), &[None, Some(&planned)], next()));
+            answers.push(Answer::new(self.beside_sql.as_str(), &[None, Some(&planned)], beside));
         }
         let pids = format!("{{{pid}}}");
         // Asked for once by the plan of a table with parts, and once by the proof.
