@@ -1,6 +1,7 @@
 //! The pages of a column: compressed, behind their headers, and appended to a file.
 
 use std::io::{self, Read};
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,10 +27,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Bytes of the page as the file has them.
-    fn compress(&mut self, codec: Compression) -> Result<&[u8], ParquetError> {
+    /// The buffer with the bytes of the page as the file has them.
+    fn compress(&mut self, codec: Compression) -> Result<&mut Vec<u8>, ParquetError> {
         self.page_bytes = self.page_bytes.max(self.page.len());
-        let Compression::ZSTD(level) = codec else { return Ok(&self.page) };
+        let Compression::ZSTD(level) = codec else { return Ok(&mut self.page) };
         let level = level.compression_level();
         let compressor = match &mut self.compressor {
             Some((known, compressor)) => {
@@ -44,7 +45,7 @@ impl Scratch {
         self.compressed.clear();
         self.compressed.reserve(zstd::zstd_safe::compress_bound(self.page.len()));
         compressor.compress_to_buffer(&self.page, &mut self.compressed)?;
-        Ok(&self.compressed)
+        Ok(&mut self.compressed)
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -112,10 +113,13 @@ impl Pages {
         /// About how many bytes a header takes.
         const HEADER_BYTES: usize = 32;
         let plain_bytes = scratch.page.len();
-        let compressed = scratch.compress(self.codec)?;
-        let mut sink = TrackedWrite::new(Vec::with_capacity(compressed.len() + HEADER_BYTES));
-        let page = CompressedPage::new(page(Bytes::copy_from_slice(compressed)), plain_bytes);
+        let buffer = scratch.compress(self.codec)?;
+        let mut sink = TrackedWrite::new(Vec::with_capacity(buffer.len() + HEADER_BYTES));
+        // The buffer is lent, and comes back: the only copy is the one behind the header.
+        let lent = Bytes::from(mem::take(buffer));
+        let page = CompressedPage::new(page(lent.clone()), plain_bytes);
         let written = SerializedPageWriter::new(&mut sink).write_page(page)?;
+        *buffer = lent.into();
         self.bytes += written.compressed_size;
         self.plain_bytes += written.uncompressed_size;
         sink.into_inner()
@@ -191,5 +195,31 @@ impl Read for PagesReader {
             (self.page, self.at) = (self.page + 1, 0);
         }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::basic::ZstdLevel;
+
+    use super::*;
+
+    /// Each page was copied once more, into memory of its own, before it was written behind its header.
+    #[test]
+    fn the_buffer_of_a_page_is_lent_and_comes_back() {
+        for codec in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
+            let (mut pages, mut scratch) = (Pages::new(codec), Scratch::default());
+            let mut buffers = Vec::new();
+            for n in [50_000_u32, 3, 40_000] {
+                scratch.page.clear();
+                scratch.page.extend((0..n).flat_map(u32::to_le_bytes));
+                pages.add(&mut scratch, n as usize, Encoding::PLAIN).unwrap();
+                let buffer =
+                    if codec == Compression::UNCOMPRESSED { &scratch.page } else { &scratch.compressed };
+                assert!(pages.data.last().unwrap().ends_with(buffer));
+                buffers.push((buffer.as_ptr(), buffer.capacity()));
+            }
+            assert!(buffers.iter().all(|buffer| *buffer == buffers[0]), "{buffers:?}");
+        }
     }
 }
