@@ -1,15 +1,21 @@
 //! The dictionary of a column of text or bytes: each value once, and where it is.
 
+use std::ops::Range;
+
 use crate::leaf::places::{FREE, PLACES_MIN, SPREAD, is_far};
 
 const WORD: usize = size_of::<u64>();
+
+/// Most bytes of a dictionary, before its last value.
+const BYTES_MAX: usize = 1 << 30;
 
 /// What tells a short value from all others of its length, and most long ones: its first and its last bytes.
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Ends {
     first: u64,
     last: u64,
-    length: usize,
+    /// All lengths that need more bits are one: such a value fills every dictionary.
+    length: u32,
 }
 
 impl Ends {
@@ -19,13 +25,13 @@ impl Ends {
             (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
             _ => (short(value), 0),
         };
-        Self { first, last, length }
+        Self { first, last, length: u32::try_from(length).unwrap_or(u32::MAX) }
     }
 
     /// Bytes that have, in words, all of a value that is in neither end.
     #[inline]
     fn middle(self, value: &[u8]) -> &[[u8; WORD]] {
-        let n = self.length.saturating_sub(WORD + 1) / WORD;
+        let n = (self.length as usize).saturating_sub(WORD + 1) / WORD;
         value.get(WORD..).unwrap_or_default().as_chunks().0.get(..n).unwrap_or_default()
     }
 }
@@ -49,10 +55,22 @@ fn short(value: &[u8]) -> u64 {
 #[derive(Clone, Copy)]
 struct Entry {
     ends: Ends,
-    start: usize,
+    /// Where it begins in the page, which is not full before it.
+    start: u32,
     /// The last page that has it.
     page: u32,
 }
+
+impl Entry {
+    fn range(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.ends.length as usize
+    }
+}
+
+/// A value counts as so many bytes of the page, if it has fewer: its entry and its places take three times as
+/// many, so that the table is not many times as large as the page.
+const VALUE_BYTES_MIN: usize = 16;
 
 /// The different values of a column, in the order in which they came.
 pub(crate) struct TextTable {
@@ -77,7 +95,7 @@ impl TextTable {
             page: Vec::new(),
             places: vec![FREE; PLACES_MIN],
             shift: u64::BITS - PLACES_MIN.trailing_zeros(),
-            bytes_max,
+            bytes_max: bytes_max.min(BYTES_MAX),
             page_number: 1,
             range: None,
         }
@@ -93,14 +111,12 @@ impl TextTable {
 
     /// Whether there is no room for another value.
     pub(crate) fn is_full(&self) -> bool {
-        self.page.len() >= self.bytes_max
+        self.page.len().max(self.entries.len() * VALUE_BYTES_MIN) >= self.bytes_max
     }
 
     pub(crate) fn value(&self, index: u32) -> &[u8] {
         let value = self.entries.get(index as usize);
-        value
-            .and_then(|entry| self.page.get(entry.start..entry.start + entry.ends.length))
-            .unwrap_or_default()
+        value.and_then(|entry| self.page.get(entry.range())).unwrap_or_default()
     }
 
     /// The index of a value, which is added if it is new.
@@ -117,7 +133,7 @@ impl TextTable {
                 }
                 break self.add(value, ends, place);
             };
-            if entry.ends == ends && (ends.length <= 2 * WORD || self.has_middle(entry, value)) {
+            if entry.ends == ends && (ends.length as usize <= 2 * WORD || self.has_middle(entry, value)) {
                 break index;
             }
             place = (place + 1) & (self.places.len() - 1);
@@ -130,7 +146,7 @@ impl TextTable {
 
     #[inline(never)]
     fn has_middle(&self, entry: &Entry, value: &[u8]) -> bool {
-        let own = &self.page[entry.start..entry.start + entry.ends.length];
+        let own = &self.page[entry.range()];
         let (own, other) = (entry.ends.middle(own), entry.ends.middle(value));
         let mut differ = 0;
         for (at, word) in own.iter().enumerate() {
@@ -143,7 +159,7 @@ impl TextTable {
     fn add(&mut self, value: &[u8], ends: Ends, place: usize) -> u32 {
         let index = self.entries.len() as u32;
         self.page.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        self.entries.push(Entry { ends, start: self.page.len(), page: 0 });
+        self.entries.push(Entry { ends, start: self.page.len() as u32, page: 0 });
         self.page.extend_from_slice(value);
         self.places[place] = index;
         // At most half of the places are taken.
@@ -200,8 +216,8 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 #[inline]
 fn hash(ends: Ends, value: &[u8]) -> u64 {
-    let mut hash = mix(mix(ends.length as u64, ends.first), ends.last);
-    if ends.length > 2 * WORD {
+    let mut hash = mix(mix(u64::from(ends.length), ends.first), ends.last);
+    if ends.length as usize > 2 * WORD {
         hash = ends.middle(value).iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     }
     hash.wrapping_mul(SPREAD)
@@ -258,6 +274,22 @@ mod tests {
                 table.intern(value.as_bytes());
             }
             assert_eq!(table.end_page(), range.map(|(min, max)| (min.as_bytes(), max.as_bytes())));
+        }
+    }
+
+    /// The table of short texts was ten times as large as the page that it may have.
+    #[test]
+    fn short_values_take_a_few_times_the_bytes_of_the_page() {
+        for bytes_max in [16 << 10, 100_000, 1 << 20] {
+            let mut table = TextTable::new(bytes_max);
+            for n in 0_u32.. {
+                table.intern(&n.to_be_bytes()[1..]);
+                if table.is_full() {
+                    break;
+                }
+            }
+            assert_eq!(table.len(), bytes_max / VALUE_BYTES_MIN);
+            assert!(table.held_bytes() <= 5 * bytes_max, "{} of {bytes_max}", table.held_bytes());
         }
     }
 
