@@ -203,7 +203,11 @@ impl Leaf {
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
-        size_of_val(self) + self.pages.held_bytes() + self.values.held_bytes() + self.levels.held_bytes()
+        size_of_val(self)
+            + self.pages.held_bytes()
+            + self.values.held_bytes()
+            + self.levels.held_bytes()
+            + self.summary.held_bytes()
     }
 
     pub(crate) fn close(mut self, scratch: &mut Scratch) -> Result<Chunk, ParquetError> {

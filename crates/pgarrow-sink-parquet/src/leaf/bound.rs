@@ -37,6 +37,14 @@ impl Bound {
         }
     }
 
+    /// Bytes that it holds besides itself.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.capacity(),
+            Self::Flag(_) | Self::Int32(_) | Self::Int64(_) | Self::Float(_) | Self::Double(_) => 0,
+        }
+    }
+
     pub(crate) fn is_less(&self, other: &Self, order: Order) -> bool {
         let compared = match (self, other) {
             (Self::Flag(one), Self::Flag(two)) => one.cmp(two),
@@ -78,6 +86,8 @@ pub(crate) fn cut_lower(mut bytes: Vec<u8>, length: usize, is_text: bool) -> (Ve
         Some(start) => bytes.truncate(start),
         None => bytes.truncate(length),
     }
+    // The page index keeps it: not the memory of the whole value.
+    bytes.shrink_to_fit();
     (bytes, true)
 }
 

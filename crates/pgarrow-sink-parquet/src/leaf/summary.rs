@@ -35,7 +35,15 @@ pub(crate) struct Summary {
     rows: usize,
     nulls: usize,
     text_bytes: Option<i64>,
+    /// Bytes that the indexes hold.
+    index_bytes: usize,
 }
+
+/// Bytes that the indexes hold of a page besides its bounds: two texts, and numbers of rows and of levels.
+/// Twice, since their buffers grow by doubling.
+const PAGE_BYTES: usize = 2 * (2 * size_of::<Vec<u8>>() + 8 * WORD_BYTES);
+
+const WORD_BYTES: usize = size_of::<u64>();
 
 impl Summary {
     pub(crate) fn new(column: &ColumnDescPtr, properties: &WriterProperties) -> Self {
@@ -68,6 +76,7 @@ impl Summary {
             rows: 0,
             nulls: 0,
             text_bytes: None,
+            index_bytes: 0,
         }
     }
 
@@ -79,6 +88,7 @@ impl Summary {
     pub(crate) fn add(&mut self, page: PageEnd, rows: usize, nulls: usize) {
         self.rows += rows;
         self.nulls += nulls;
+        self.index_bytes += PAGE_BYTES;
         self.offset_index.append_row_count(rows as i64);
         self.offset_index.append_unencoded_byte_array_data_bytes(page.text_bytes);
         if let Some(bytes) = page.text_bytes {
@@ -108,8 +118,14 @@ impl Summary {
         });
         let (lower, _) = self.cut(min.to_bytes(), self.index_length, cut_lower);
         let (upper, _) = self.cut(max.to_bytes(), self.index_length, cut_upper);
+        self.index_bytes += lower.capacity() + upper.capacity();
         self.column_index.append(false, lower, upper, nulls as i64);
         self.last = Some((min, max));
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        let bounds = [&self.last, &self.all].into_iter().flatten().flat_map(|(min, max)| [min, max]);
+        self.index_bytes + bounds.map(Bound::held_bytes).sum::<usize>()
     }
 
     fn cut(&self, bytes: Vec<u8>, length: Option<usize>, cut: Cut) -> (Vec<u8>, bool) {
@@ -215,6 +231,37 @@ impl Summary {
             PhysicalType::DOUBLE => numbers!(Bound::Double),
             PhysicalType::BYTE_ARRAY => texts!(ByteArray),
             PhysicalType::FIXED_LEN_BYTE_ARRAY => texts!(FixedLenByteArray),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
+
+    use super::*;
+
+    /// Smallest and largest values of long texts were held, and not counted.
+    #[test]
+    fn bounds_of_long_texts_are_counted() {
+        let schema = parse_message_type("message m { optional binary t (UTF8); }").unwrap();
+        let column = SchemaDescriptor::new(Arc::new(schema)).column(0);
+        let mut summary = Summary::new(&column, &WriterProperties::default());
+        assert_eq!(summary.held_bytes(), 0);
+        const LONG: usize = 1 << 20;
+        let mut before = 0;
+        for pages in 1..=100 {
+            let bound = |byte: u8| Bound::Bytes(vec![byte; LONG]);
+            let bounds = Some((bound(b'b'), bound(b'c')));
+            summary.add(PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: Some(0) }, 10, 0);
+            let held = summary.held_bytes();
+            // Those of the last page and of all pages; in the index they are cut.
+            assert!((4 * LONG..4 * LONG + pages * 1000).contains(&held), "{held} of {pages} pages");
+            assert!(held >= before + 128 + 2 * size_of::<Vec<u8>>(), "{held} after {before}");
+            before = held;
         }
     }
 }
