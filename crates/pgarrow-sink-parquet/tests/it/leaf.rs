@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use arrow_select::concat::concat;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{BoundaryOrder, Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use pgarrow_sink_parquet::{ParquetColumnOptions, ParquetOptions};
@@ -254,6 +255,11 @@ fn check_statistics(metadata: &ParquetMetaData, index: usize, column: &ArrayRef,
         let mins = converter.data_page_mins(column_index, offset_index, &groups).unwrap();
         let maxs = converter.data_page_maxes(column_index, offset_index, &groups).unwrap();
         let nulls = converter.data_page_null_counts(column_index, offset_index, &groups).unwrap();
+        let known = column_index[group][index].get_boundary_order();
+        if known.is_some() {
+            let pages = starts.iter().enumerate().map(|(page, start)| *start..end(page));
+            assert_eq!(known, Some(boundary_order(&values, pages)), "{what}");
+        }
         for (page, start) in starts.iter().enumerate() {
             let values = values.slice(*start, end(page) - start);
             let known = column_index[group][index].get_boundary_order();
@@ -271,15 +277,54 @@ fn check_statistics(metadata: &ParquetMetaData, index: usize, column: &ArrayRef,
     assert_eq!(row, column.len());
 }
 
-/// Checks smallest and largest value of a page or a row group.
-#[track_caller]
-fn check_bounds(mins: &ArrayRef, maxs: &ArrayRef, at: usize, values: &ArrayRef, what: &str) {
-    let is_nan = |row: usize| match values.data_type() {
+/// How smallest and largest values of pages follow one another, without pages of NULLs.
+fn boundary_order(values: &ArrayRef, pages: impl Iterator<Item = Range<usize>>) -> BoundaryOrder {
+    let compare = make_comparator(values, values, SortOptions::default()).unwrap();
+    // Both zeros are the same, and each stands for the other where it is a bound.
+    let compare = |one: usize, two: usize| match is_zero(values, one) && is_zero(values, two) {
+        true => Ordering::Equal,
+        false => compare(one, two),
+    };
+    let bounds = pages.filter_map(|page| {
+        let rows = || page.clone().filter(|row| values.is_valid(*row) && !is_nan(values, *row));
+        let min = rows().min_by(|one, two| compare(*one, *two))?;
+        Some((min, rows().max_by(|one, two| compare(*one, *two))?))
+    });
+    let bounds: Vec<_> = bounds.collect();
+    let never = |refused: Ordering| {
+        let is_refused = |(one, two): &((usize, usize), (usize, usize))| {
+            compare(one.0, two.0) == refused || compare(one.1, two.1) == refused
+        };
+        !bounds.iter().copied().zip(bounds.iter().copied().skip(1)).any(|pair| is_refused(&pair))
+    };
+    match (never(Ordering::Greater), never(Ordering::Less)) {
+        (true, _) => BoundaryOrder::ASCENDING,
+        (false, true) => BoundaryOrder::DESCENDING,
+        (false, false) => BoundaryOrder::UNORDERED,
+    }
+}
+
+fn is_nan(values: &ArrayRef, row: usize) -> bool {
+    match values.data_type() {
         DataType::Float32 => values.as_primitive::<Float32Type>().value(row).is_nan(),
         DataType::Float64 => values.as_primitive::<Float64Type>().value(row).is_nan(),
         _ => false,
-    };
-    let rows: Vec<usize> = (0..values.len()).filter(|row| values.is_valid(*row) && !is_nan(*row)).collect();
+    }
+}
+
+fn is_zero(values: &ArrayRef, row: usize) -> bool {
+    match values.data_type() {
+        DataType::Float32 => values.as_primitive::<Float32Type>().value(row) == 0.0,
+        DataType::Float64 => values.as_primitive::<Float64Type>().value(row) == 0.0,
+        _ => false,
+    }
+}
+
+/// Checks smallest and largest value of a page or a row group.
+#[track_caller]
+fn check_bounds(mins: &ArrayRef, maxs: &ArrayRef, at: usize, values: &ArrayRef, what: &str) {
+    let has_order = |row: &usize| values.is_valid(*row) && !is_nan(values, *row);
+    let rows: Vec<usize> = (0..values.len()).filter(has_order).collect();
     for (bounds, beyond) in [(mins, Ordering::Greater), (maxs, Ordering::Less)] {
         if rows.is_empty() {
             assert!(bounds.is_null(at), "{what}");
@@ -289,11 +334,6 @@ fn check_bounds(mins: &ArrayRef, maxs: &ArrayRef, at: usize, values: &ArrayRef, 
         let compare = make_comparator(bounds, values, SortOptions::default()).unwrap();
         assert!(rows.iter().all(|row| compare(at, *row) != beyond), "{what}: {bounds:?}");
         // Of zeros, the negative one is the smallest and the positive one the largest, whichever are there.
-        let is_zero = |array: &ArrayRef, row: usize| match array.data_type() {
-            DataType::Float32 => array.as_primitive::<Float32Type>().value(row) == 0.0,
-            DataType::Float64 => array.as_primitive::<Float64Type>().value(row) == 0.0,
-            _ => false,
-        };
         let is_there = |row: &usize| {
             compare(at, *row) == Ordering::Equal || (is_zero(bounds, at) && is_zero(values, *row))
         };
@@ -331,6 +371,41 @@ fn values_and_statistics_of_every_type() {
                 let options = options.with_data_page_bytes(900).with_row_group_rows(2100);
                 write(&path, &cut(&whole, 1300), options);
                 check(&path, &whole, &format!("{shape}, nulls: {nulls}, {choice}"));
+            }
+        }
+    }
+}
+
+/// Nothing said whether the order of the pages in their index was the one that they have.
+#[test]
+fn pages_are_in_the_order_that_their_index_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("order.parquet");
+    let up: Value = |i| i as u64 * 3;
+    let down: Value = |i| 100_000 - i as u64;
+    for (value, expected) in [
+        (up, BoundaryOrder::ASCENDING),
+        (down, BoundaryOrder::DESCENDING),
+        (|_| 7, BoundaryOrder::ASCENDING),
+        (random, BoundaryOrder::UNORDERED),
+    ] {
+        for (nulls, is_null) in NULLS {
+            let whole = batch(columns(3000, value, is_null));
+            for choice in ["dictionary=true", "dictionary=false"] {
+                let options = for_all(&whole, ParquetOptions::default(), choice);
+                write(&path, &cut(&whole, 1300), options.with_data_page_bytes(900));
+                let what = format!("{expected}, nulls: {nulls}, {choice}");
+                check(&path, &whole, &what);
+                let metadata = with_index(&path);
+                for name in ["i32", "i64", "u64", "us", "decimal 18", "uuid"] {
+                    let of_column =
+                        &metadata.column_index().unwrap()[0][whole.schema().index_of(name).unwrap()];
+                    let has_pages = nulls != "all" && of_column.num_pages() > 3;
+                    let expected = if has_pages { expected } else { BoundaryOrder::ASCENDING };
+                    if has_pages || nulls == "all" {
+                        assert_eq!(of_column.get_boundary_order(), Some(expected), "{what}, {name}");
+                    }
+                }
             }
         }
     }
