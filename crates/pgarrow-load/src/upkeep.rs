@@ -40,16 +40,18 @@ pub(crate) struct Tended {
 /// How long VACUUM and ANALYZE wait for a lock, if the options do not say. Nobody waits for them.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The rows from which on autovacuum would analyze a table. No row if it never would.
+/// The rows from which on autovacuum would analyze a table. No row if it never would. A second column says
+/// whether a role, or else the current one, may do it as an owner, and a third whether it has a right.
 ///
-/// Source: `relation_needs_vacanalyze` in PostgreSQL's `src/backend/postmaster/autovacuum.c`. Of a
-/// partitioned table that was never analyzed, the estimates of its partitions count.
+/// Source: `relation_needs_vacanalyze` in PostgreSQL's `src/backend/postmaster/autovacuum.c`, and
+/// `vacuum_is_permitted_for_relation` in its `src/backend/commands/vacuum.c`. Of a partitioned table that was
+/// never analyzed, the estimates of its partitions count.
 const THRESHOLD: &str = "WITH RECURSIVE tree(oid) AS ( \
       SELECT $1::pg_catalog.oid \
       UNION \
       SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid), \
     of_table AS ( \
-      SELECT c.reltuples, \
+      SELECT c.reltuples, c.relowner, \
         (SELECT o.option_value FROM pg_catalog.pg_options_to_table(c.reloptions) o \
           WHERE o.option_name OPERATOR(pg_catalog.=) 'autovacuum_enabled') AS enabled, \
         (SELECT o.option_value FROM pg_catalog.pg_options_to_table(c.reloptions) o \
@@ -64,8 +66,13 @@ const THRESHOLD: &str = "WITH RECURSIVE tree(oid) AS ( \
         OPERATOR(pg_catalog.+) \
         (COALESCE(scale, pg_catalog.current_setting('autovacuum_analyze_scale_factor'))::pg_catalog.float8 \
           OPERATOR(pg_catalog.*) CASE WHEN reltuples OPERATOR(pg_catalog.>) 0::pg_catalog.float4 \
-            THEN reltuples::pg_catalog.float8 ELSE COALESCE(of_tree, 0)::pg_catalog.float8 END) \
-    FROM of_table WHERE COALESCE(enabled, 'true')::pg_catalog.bool";
+            THEN reltuples::pg_catalog.float8 ELSE COALESCE(of_tree, 0)::pg_catalog.float8 END), \
+      pg_catalog.pg_has_role(asked.role, relowner, 'USAGE') OR pg_catalog.pg_has_role(asked.role, \
+        (SELECT d.datdba FROM pg_catalog.pg_database d \
+          WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()), 'USAGE'), \
+      pg_catalog.has_table_privilege(asked.role, $1::pg_catalog.oid, $3) \
+    FROM (SELECT COALESCE($2::pg_catalog.name, CURRENT_USER) AS role) asked, of_table \
+    WHERE COALESCE(enabled, 'true')::pg_catalog.bool";
 
 /// What a load does to its table after the commit.
 #[derive(Clone, Debug)]
@@ -206,9 +213,17 @@ impl Upkeep {
         }
     }
 
+    /// None also for a role that may not analyze the table: the server would do nothing, and say so each
+    /// time.
     fn threshold(&self, session: &mut Session) -> Option<f64> {
-        let rows = session.query(THRESHOLD, &[Some(&self.oid.to_string())]).ok()?;
-        rows.first()?.text(0)?.parse().ok()
+        // Before version 17 there is no such right.
+        let has_right = session.server_version_num() >= 170_000;
+        let right = if has_right { "MAINTAIN" } else { "SELECT" };
+        let parameters = [Some(self.oid.to_string()), self.options.role.clone(), Some(right.to_owned())];
+        let rows = session.query(THRESHOLD, &parameters.each_ref().map(Option::as_deref)).ok()?;
+        let row = rows.first()?;
+        let may = row.text(1) == Some("t") || (has_right && row.text(2) == Some("t"));
+        row.text(0)?.parse().ok().filter(|_| may)
     }
 
     fn execute(&self, session: &mut Session, statement: &str) -> Result<()> {
