@@ -29,6 +29,7 @@ use crate::reader::{RunContext, mib};
 use crate::reject::Rejects;
 use crate::report::{Report, Summary};
 use crate::sink_set::SinkSet;
+use crate::statement::held::must_keep_transaction;
 
 /// A snapshot that is held longer than this gets a warning: VACUUM cannot remove what it still sees.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(30 * 60);
@@ -47,6 +48,7 @@ impl Engine {
         if job.cancel.is_requested() {
             return Err(job.cancel.error());
         }
+        must_keep_transaction(sql)?;
         texts(&mut keeper.reader.session, sql).map_err(|error| job.cancel.cancelled_or(error))
     }
 }

@@ -49,7 +49,9 @@ impl HeldSnapshot {
     ///
     /// # Errors
     ///
-    /// What the server refuses, [`ErrorKind::Cancelled`] after a cancel, or what breaks the connection.
+    /// [`ErrorKind::Options`] for more than one statement, and for one that would end the transaction, such
+    /// as COMMIT: it does not reach the server, and the snapshot stays. What the server refuses,
+    /// [`ErrorKind::Cancelled`] after a cancel, or what breaks the connection.
     pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
         self.engine.query_text(sql)
     }

@@ -92,7 +92,9 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The server refuses it, or the connection is lost. Then the run is over: its transaction has failed.
+    /// [`ErrorKind::Options`](crate::ErrorKind::Options) for more than one statement, and for one that would
+    /// end the transaction, such as COMMIT: it does not reach the server. The server refuses it, or the
+    /// connection is lost. Then the run is over: its transaction has failed.
     pub fn query_text(&mut self, sql: &str) -> Result<TextRows> {
         self.engine.query_text(sql)
     }

@@ -3,6 +3,7 @@
 //! COPY takes no parameters, and its parentheses must hold exactly one statement. So this module splits the
 //! text as PostgreSQL's scanner does.
 
+pub(crate) mod held;
 mod scanner;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use futures_util::StreamExt;
 use pgarrow::{
-    ErrorKind, ExportOptions, InfinityPolicy, Plan, PoolOptions, ReadMode, Run, Slice, Source, TypeOptions,
+    ErrorKind, ExportOptions, HeldSnapshot, InfinityPolicy, Plan, PoolOptions, ReadMode, Run, Slice, Source,
+    TypeOptions,
 };
 use pgarrow_sink::{Output, Sink, SinkError};
 use pgarrow_sink_ipc::{IpcOptions, IpcSink};
@@ -325,6 +326,33 @@ fn a_held_snapshot_is_an_object() {
     source.cancel().cancel();
     let mut cancelled = cancelled;
     assert_eq!(cancelled.check().unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+/// COMMIT was done, and what was read afterwards was of another moment, unseen.
+#[test]
+fn no_statement_ends_a_held_snapshot() {
+    require!(Capability::Server);
+    let database = database("held_commit", TWO);
+    let source = source(&database);
+    let mut run = source.table("b").open().unwrap();
+    assert_eq!(run.query_text("commit").unwrap_err().kind(), ErrorKind::Options);
+    let mut held = run.into_held();
+    let snapshot = |held: &mut HeldSnapshot| held.query_text("SELECT pg_current_snapshot()").unwrap();
+    let slices = held.slices().unwrap();
+    let before = snapshot(&mut held);
+    database.execute("INSERT INTO b SELECT * FROM b");
+    for sql in ["COMMIT", "rollback and chain", "/* */ end;", "SELECT 1; COMMIT", "PREPARE TRANSACTION 'a'"] {
+        let error = held.query_text(sql).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Options, "{sql}: {error}");
+        assert_eq!(snapshot(&mut held), before, "{sql}");
+    }
+    // Savepoints are the caller's.
+    held.query_text("SAVEPOINT s").unwrap();
+    held.query_text("ROLLBACK TO s").unwrap();
+    assert_eq!(held.query_text("SELECT count(*) FROM b").unwrap(), [[Some("500".to_owned())]]);
+    let n_rows: usize = slices.into_iter().map(|slice| read(source.slice(slice)).unwrap().n_rows()).sum();
+    assert_eq!(n_rows, 500);
+    held.release().unwrap();
 }
 
 /// Calls for a single schema say what to call instead.
