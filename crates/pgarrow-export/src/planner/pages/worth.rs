@@ -50,7 +50,8 @@ const ROWS_UNCOUNTED: f64 = 57.0;
 /// Whether a heap of `pages` pages is large enough for the further round trips of this line: their time must
 /// be shorter than the server's that pages can save, if all of its columns are wanted.
 ///
-/// Asked before the first of these trips. `rows` are estimated; `None` if nobody has counted them.
+/// Asked before the first of these trips. `rows` are estimated; `None` if nobody has counted them. `trip` is
+/// `None` without a network.
 pub(super) fn pays_for_trips(pages: u64, rows: Option<u64>, n_wanted: usize, trip: Option<Duration>) -> bool {
     let Some(trip) = trip.filter(|trip| *trip >= LONG_TRIP) else { return true };
     let rows_per_page = match rows {
