@@ -72,7 +72,10 @@ pub use relation::{
     resolve_many,
 };
 pub use server::{ServerTraits, is_plain as is_plain_postgres, server_traits};
-pub use target::{Identity, TargetColumn, WriteAccess, target_columns, type_by_name, write_access};
+pub use target::{
+    Identity, NamedType, TargetColumn, WriteAccess, target_columns, type_by_name, types_by_names,
+    write_access,
+};
 pub use target_ahead::{OfTarget, TargetQuestions, ask_about_target};
 pub use types::{PARTS_MAX, TypeNote};
 pub use unique::{UniqueKey, unique_keys};

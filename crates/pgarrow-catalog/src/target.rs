@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
-use pgarrow_protocol::{Error, Session, TransactionStatus};
+use pgarrow_protocol::{Error, Row, Session, TransactionStatus};
 
+use crate::ahead::{inlined, last_answers};
 use crate::columns::{ResolvedColumn, table_columns};
 use crate::error::CatalogError;
+use crate::name::{quote_literal, text_array};
 use crate::relation::{Relation, RelationKind};
-use crate::texts::{parsed, text};
+use crate::texts::{array_of, parsed, text};
 
 /// A column of a table to write to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -176,6 +178,70 @@ pub fn type_by_name(
     match answer {
         Ok(rows) => rows.first().map(|row| Ok((parsed(row, 0)?, text(row, 1)?))).transpose(),
         Err(error) if is_about_the_name(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A type of the server: its OID, and how `format_type` prints it.
+pub type NamedType = (u32, String);
+
+/// The types of several names and modifiers, in their order.
+const TYPES_BY_NAMES: &str = "SELECT t.oid::pg_catalog.text, \
+       pg_catalog.format_type(t.oid, ($2::pg_catalog.int4[])[i]) \
+     FROM pg_catalog.generate_series(1, $3::pg_catalog.int4) AS s(i) \
+     LEFT JOIN pg_catalog.pg_type t \
+       ON t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regtype(($1::pg_catalog.text[])[i])::pg_catalog.oid \
+     ORDER BY i";
+
+/// As [`type_by_name`], for each of these names and modifiers, in one round trip. If the server raises an
+/// error for one of the names, each is asked about by itself.
+///
+/// # Errors
+///
+/// As for [`type_by_name`].
+pub fn types_by_names(
+    session: &mut Session,
+    names: &[(String, i32)],
+) -> Result<Vec<Option<NamedType>>, CatalogError> {
+    if names.len() > 1
+        && let Some(rows) = types_at_once(session, names)?
+    {
+        let of_row = |row: &Row| match row.text(0) {
+            Some(_) => Ok(Some((parsed(row, 0)?, text(row, 1)?))),
+            None => Ok(None),
+        };
+        return match rows.len() == names.len() {
+            true => rows.iter().map(of_row).collect(),
+            false => Err(CatalogError::Unexpected("another number of types than was asked about")),
+        };
+    }
+    names.iter().map(|(name, type_modifier)| type_by_name(session, name, *type_modifier)).collect()
+}
+
+/// `None` if a name cannot be asked about in this way. A transaction goes on as it was.
+fn types_at_once(session: &mut Session, names: &[(String, i32)]) -> Result<Option<Vec<Row>>, CatalogError> {
+    let (names, type_modifiers): (Vec<&str>, Vec<i32>) =
+        names.iter().map(|(name, type_modifier)| (name.as_str(), *type_modifier)).unzip();
+    let Some(names) = quote_literal(&text_array(&names)) else { return Ok(None) };
+    let n = type_modifiers.len().to_string();
+    let sql = inlined(TYPES_BY_NAMES, &[&names, &format!("'{}'", array_of(&type_modifiers)), &n]);
+    let in_transaction = session.transaction_status() == TransactionStatus::InTransaction;
+    let script = match in_transaction {
+        true => format!("SAVEPOINT pgarrow_types; {sql}; RELEASE SAVEPOINT pgarrow_types"),
+        false => sql,
+    };
+    match session.query_script(&script) {
+        Ok(answers) => {
+            // SELECT stands between the two of the savepoint.
+            let mut rows = last_answers(answers, 1 + usize::from(in_transaction))?;
+            Ok(Some(rows.next().unwrap_or_default()))
+        }
+        Err(error) if is_about_the_name(&error) => {
+            if in_transaction {
+                session.execute("ROLLBACK TO SAVEPOINT pgarrow_types; RELEASE SAVEPOINT pgarrow_types")?;
+            }
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

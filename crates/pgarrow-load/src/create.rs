@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use pgarrow_catalog::{
-    NAME_BYTES_MAX, Relation, RelationName, quote_identifier, quote_literal, relation, resolve, type_by_name,
+    NAME_BYTES_MAX, NamedType, Relation, RelationName, quote_identifier, quote_literal, relation, resolve,
+    types_by_names,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
 use pgarrow_types::option::{CREATE_TYPES, TYPES_FROM};
 use pgarrow_types::{Hint, message};
 
-use crate::definition::NeededTypes;
 use crate::names::{is_alone_held, opened, replaced};
 use crate::options::{LoadOptions, TypesFrom};
 use crate::transaction::server_error;
@@ -28,12 +28,9 @@ pub(crate) fn create(
     if let Some(types) = &options.types {
         types.make(session)?;
     }
-    let mut columns = Vec::new();
     let fields: Vec<FieldRef> =
         schema.fields().iter().filter(|field| options.takes(field)).cloned().collect();
-    for field in &fields {
-        columns.push(definition(session, field, options, true, warnings)?);
-    }
+    let columns = definitions(session, &fields, options, true, warnings)?;
     if let Some(key) = &options.primary_key {
         key.check(&fields, name)?;
     }
@@ -64,10 +61,8 @@ pub(crate) fn add_columns(
     options: &LoadOptions,
     warnings: &mut Vec<String>,
 ) -> Result<()> {
-    let mut actions = Vec::new();
-    for field in fields {
-        actions.push(format!("ADD COLUMN {}", definition(session, field, options, false, warnings)?));
-    }
+    let columns = definitions(session, fields, options, false, warnings)?;
+    let actions: Vec<String> = columns.iter().map(|column| format!("ADD COLUMN {column}")).collect();
     let table = target.quoted();
     let sql = format!("ALTER TABLE {table} {}", actions.join(", "));
     session.execute(&sql).map_err(|error| server_error(error, &target.to_string()))?;
@@ -89,21 +84,38 @@ pub(crate) fn add_key(session: &mut Session, statement: &str, target: &str) -> R
     })
 }
 
-/// `"name" type NOT NULL`.
-fn definition(
+/// `"name" type NOT NULL`, for each field. What types the metadata means is asked about all of them at once.
+fn definitions(
     session: &mut Session,
-    field: &Field,
+    fields: &[FieldRef],
     options: &LoadOptions,
     may_refuse_null: bool,
     warnings: &mut Vec<String>,
+) -> Result<Vec<String>> {
+    fields.iter().try_for_each(|field| check_name(field.name()))?;
+    let named: Vec<Option<(String, i32)>> = fields.iter().map(|field| of_metadata(field, options)).collect();
+    let wanted: Vec<(String, i32)> = named.iter().flatten().cloned().collect();
+    let mut found = types_by_names(session, &wanted)?.into_iter();
+    let mut columns = Vec::with_capacity(fields.len());
+    for (field, named) in fields.iter().zip(named) {
+        let printed = match named {
+            Some(_) => Some(printed(field, found.next().flatten())?),
+            None => None,
+        };
+        columns.push(definition(field, printed, may_refuse_null, warnings)?);
+    }
+    Ok(columns)
+}
+
+/// `printed`: the type that the metadata names.
+fn definition(
+    field: &Field,
+    printed: Option<String>,
+    may_refuse_null: bool,
+    warnings: &mut Vec<String>,
 ) -> Result<String> {
-    check_name(field.name())?;
     let name = quote_identifier(field.name());
-    let named = match options.types_from {
-        TypesFrom::Metadata => of_metadata(session, field, options.types.as_ref())?,
-        TypesFrom::Arrow => None,
-    };
-    let type_name = match named {
+    let type_name = match printed {
         Some(type_name) => type_name,
         None => {
             let type_name = of_arrow(field).map_err(|why| {
@@ -126,32 +138,39 @@ fn definition(
     Ok(format!("{name} {type_name}{not_null}"))
 }
 
-/// The type that the field's metadata names, as this server prints it: text from a file never becomes SQL.
-fn of_metadata(session: &mut Session, field: &Field, types: Option<&NeededTypes>) -> Result<Option<String>> {
-    let metadata = field.metadata();
-    let Some(name) = metadata.get("pg.type") else { return Ok(None) };
+/// The name of the type in the field's metadata, as it is here, and the modifier.
+fn of_metadata(field: &Field, options: &LoadOptions) -> Option<(String, i32)> {
+    let metadata = match options.types_from {
+        TypesFrom::Metadata => field.metadata(),
+        TypesFrom::Arrow => return None,
+    };
+    let name = metadata.get("pg.type")?;
     let type_modifier = metadata.get("pg.typmod").and_then(|text| text.parse().ok()).unwrap_or(-1);
-    let made = types.and_then(|types| types.name_here(name));
-    match type_by_name(session, made.as_deref().unwrap_or(name), type_modifier)? {
-        Some((_, printed)) => Ok(Some(printed)),
-        None => {
-            let text = format!(
-                "column {:?} is of type {name:?} by its metadata, which the target does not have",
-                field.name()
-            );
-            let advice = message![
-                "make the type there first (an extension may have it), let a load from a server make enums, domains and \
-                 composites (",
-                CREATE_TYPES,
-                "), put its schema on the search path (",
-                Hint::setting("search_path", "…"),
-                "), or let Arrow's types decide (",
-                TYPES_FROM.to("arrow"),
-                ")"
-            ];
-            Err(Error::new(ErrorKind::Options, text).advice(advice))
-        }
-    }
+    let made = options.types.as_ref().and_then(|types| types.name_here(name));
+    Some((made.unwrap_or_else(|| name.clone()), type_modifier))
+}
+
+/// The type that was found, as this server prints it: text from a file never becomes SQL.
+fn printed(field: &Field, found: Option<NamedType>) -> Result<String> {
+    let (_, printed) = found.ok_or_else(|| {
+        let name = field.metadata().get("pg.type").map_or("", String::as_str);
+        let text = format!(
+            "column {:?} is of type {name:?} by its metadata, which the target does not have",
+            field.name()
+        );
+        let advice = message![
+            "make the type there first (an extension may have it), let a load from a server make enums, domains and \
+             composites (",
+            CREATE_TYPES,
+            "), put its schema on the search path (",
+            Hint::setting("search_path", "…"),
+            "), or let Arrow's types decide (",
+            TYPES_FROM.to("arrow"),
+            ")"
+        ];
+        Error::new(ErrorKind::Options, text).advice(advice)
+    })?;
+    Ok(printed)
 }
 
 fn comment(session: &mut Session, table: &str, fields: &[FieldRef]) -> Result<()> {

@@ -16,7 +16,7 @@ use std::sync::{Mutex, OnceLock};
 use pgarrow_catalog::{
     Relation, RelationKind, RelationName, estimated_rows, heap_tables, leaves, page_access, query_columns,
     quote_identifier, relation_sizes, relations_of_schema, resolve, server_traits, table_columns,
-    target_columns, type_by_name, unique_keys, write_access,
+    target_columns, type_by_name, types_by_names, unique_keys, write_access,
 };
 use pgarrow_protocol::{ColumnDescription, Config, Session};
 use pgarrow_types::schema;
@@ -84,7 +84,10 @@ fn ask(session: &mut Session, question: u8) {
                 assert!(!inside.contains('"'), "{quoted:?} leaves its quotes");
             }
         }
-        3 => drop((relations_of_schema(session, "s"), type_by_name(session, "t", -1))),
+        3 => {
+            drop((relations_of_schema(session, "s"), type_by_name(session, "t", -1)));
+            drop(types_by_names(session, &["t", "u"].map(|name| (name.to_owned(), -1))));
+        }
         4 => {
             drop(leaves(session, &relation, &["a".to_owned()]));
             let columns = target_columns(session, &relation).unwrap_or_default();

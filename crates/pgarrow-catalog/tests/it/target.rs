@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "test code, which fails by panicking")]
 
 use pgarrow_catalog::{
-    Identity, Relation, RelationName, TargetColumn, resolve, target_columns, type_by_name, unique_keys,
-    write_access,
+    Identity, Relation, RelationName, TargetColumn, resolve, target_columns, type_by_name, types_by_names,
+    unique_keys, write_access,
 };
 use pgarrow_protocol::{Config, Session, TransactionStatus};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
@@ -194,6 +194,31 @@ fn names_of_types() {
     // The function that prints the modifier may refuse it.
     let interval = type_by_name(&mut session, "interval", i32::MAX).unwrap();
     assert!(interval.is_none_or(|(oid, _)| oid == oid::INTERVAL));
+    // Several at once are the same, also if one of them is an error.
+    let valid = ["int8", "nothing", "\"a.B\"", "s.c[]", "\"a'b\\c $1\"", "timestamp", "nowhere.c", "int8"];
+    let names: Vec<&str> = valid.iter().chain(&malformed).copied().collect();
+    for in_transaction in [false, true] {
+        for n in [0, 1, 2, 3, valid.len(), names.len()] {
+            if in_transaction {
+                session.execute("BEGIN").unwrap();
+            }
+            let asked: Vec<(String, i32)> = names
+                .iter()
+                .take(n)
+                .map(|name| ((*name).to_owned(), if *name == "timestamp" { 3 } else { -1 }))
+                .collect();
+            let found = types_by_names(&mut session, &asked).unwrap();
+            let one_by_one: Vec<_> = asked
+                .iter()
+                .map(|(name, modifier)| type_by_name(&mut session, name, *modifier).unwrap())
+                .collect();
+            assert_eq!(found, one_by_one, "{n}");
+            if in_transaction {
+                assert_eq!(session.transaction_status(), TransactionStatus::InTransaction);
+                session.execute("COMMIT").unwrap();
+            }
+        }
+    }
     // A transaction continues after each of them.
     session.execute("BEGIN").unwrap();
     session.execute("INSERT INTO witness VALUES (1)").unwrap();

@@ -1,8 +1,10 @@
 //! How often a load waits for the server, after the login.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use pgarrow_load::{Load, LoadMode, LoadOptions};
 use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
 
@@ -16,6 +18,10 @@ fn batch() -> RecordBatch {
 
 /// The round trips of a connection that does nothing, and those of a load of 1,000 rows besides.
 fn trips(database: &Database, table: &str, options: LoadOptions) -> u64 {
+    trips_of(database, table, options, &batch())
+}
+
+fn trips_of(database: &Database, table: &str, options: LoadOptions, batch: &RecordBatch) -> u64 {
     let port = TestServer::shared().private().unwrap().port();
     let proxy = Proxy::start(port, Fault::None);
     let url = proxy.url_of(database.url());
@@ -26,8 +32,8 @@ fn trips(database: &Database, table: &str, options: LoadOptions) -> u64 {
     closed();
     let of_login = proxy.n_round_trips();
     let load = Load::into(&url, table).unwrap().options(options.with_analyze(false));
-    let mut loading = load.open(batch().schema()).unwrap();
-    loading.write(&batch()).unwrap();
+    let mut loading = load.open(batch.schema()).unwrap();
+    loading.write(batch).unwrap();
     assert_eq!(loading.finish().unwrap().rows, 1000);
     closed();
     proxy.n_round_trips() - 2 * of_login
@@ -42,4 +48,29 @@ fn a_load_of_a_table_that_is_there() {
         assert_eq!(trips(&database, "t", LoadOptions::default().with_mode(mode)), 5, "{mode:?}");
     }
     assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "1000");
+}
+
+/// Before, each column took three to look up its type: 153 for these.
+#[test]
+fn what_types_the_metadata_means_is_asked_once() {
+    require!(Capability::PrivateServer);
+    let database = database("trips of types", "");
+    let wide = |n: usize| {
+        let columns = (0..n).map(|index| {
+            let metadata = HashMap::from([("pg.type".to_owned(), "bigint".to_owned())]);
+            let field = Field::new(format!("c{index}"), DataType::Int64, true).with_metadata(metadata);
+            (field, Arc::new(Int64Array::from_iter_values(0..1000)) as ArrayRef)
+        });
+        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    };
+    let options = |mode| LoadOptions::default().with_mode(mode);
+    let [create, replace] = [LoadMode::Create, LoadMode::Replace].map(|mode| {
+        let table = |n: usize| format!("{mode:?}_{n}").to_lowercase();
+        let of = |n: usize| trips_of(&database, &table(n), options(mode), &wide(n));
+        let (few, many) = (of(2), of(51));
+        assert_eq!(few, many, "{mode:?}");
+        many
+    });
+    assert!(create <= 17 && replace <= 23, "{create}, {replace}");
 }
