@@ -10,7 +10,7 @@ use pgarrow_catalog::{OfTarget, RelationName, TargetQuestions, ask_about_target}
 use pgarrow_protocol::{Answer, Session};
 use pgarrow_session::{Result, TransactionSettings, server_timeout};
 
-use crate::fresh::ROW_TRAITS;
+use crate::fresh::OWN_ROW_TRAITS;
 use crate::names::named_sql;
 use crate::options::{LoadMode, LoadOptions};
 use crate::own_locks;
@@ -48,7 +48,7 @@ pub(crate) fn ask(session: &mut Session, name: &RelationName, options: &LoadOpti
     let mut others = vec![
         OfTarget::new(MAY_LOCK),
         OfTarget { in_array: true, ..OfTarget::new(named_sql()) },
-        OfTarget::new(ROW_TRAITS),
+        OfTarget::new(OWN_ROW_TRAITS),
     ];
     others.extend(options.holders.as_ref().map(own_locks::question));
     let questions =

@@ -74,3 +74,16 @@ fn what_types_the_metadata_means_is_asked_once() {
     });
     assert!(create <= 17 && replace <= 23, "{create}, {replace}");
 }
+
+#[test]
+fn a_load_of_a_table_with_partitions_asks_about_them_later() {
+    require!(Capability::PrivateServer);
+    let database = database(
+        "trips of parts",
+        "CREATE TABLE t (x int8, y text) PARTITION BY RANGE (x);
+         CREATE TABLE p PARTITION OF t FOR VALUES FROM (0) TO (1000)",
+    );
+    // What the columns of partitions are, and what triggers they have, beyond the five of a table alone.
+    assert_eq!(trips(&database, "t", LoadOptions::default()), 7);
+    assert_eq!(value(&database, "SELECT count(*)::text FROM t"), "1000");
+}
