@@ -36,10 +36,11 @@ pub(crate) fn leave(py: Python<'_>) {
 
 /// Forgets the threads of the parent, which a fork does not have. Python calls it in each fork.
 #[pyfunction]
-pub(crate) fn forked() {
+pub(crate) fn forked(py: Python<'_>) -> PyResult<()> {
     inside::forget();
     // The thread that forked is the main one of the fork, whatever it was.
     crate::signals::this_is_the_main_thread();
+    crate::signals::forget_watch(py)
 }
 
 /// Something that belongs to the process that made it. In a fork it can neither be used nor ended: its

@@ -1,9 +1,18 @@
-//! Signals: only the main thread may run their handlers.
+//! Signals: only the main thread may run their handlers, and only where it comes by.
+//!
+//! Foreign code may read a stream in a thread of its own, while the main thread waits for that one without
+//! looking for signals. So Python's own handler also tells a [`Watch`], which such a thread sees.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use nix::sys::signal::Signal;
 use pyo3::prelude::*;
-use pyo3::types::PyAnyMethods;
+use pyo3::types::{PyAnyMethods, PyDict};
 
 /// The main thread as `threading` has it, which is `pthread_self` of it.
 static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
@@ -38,4 +47,85 @@ pub(crate) fn check_if_main() -> PyResult<()> {
         return Ok(());
     }
     Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(()))
+}
+
+/// Where Python's signal handler writes the number of each signal that has come (`signal.set_wakeup_fd`).
+struct Watch {
+    reader: UnixStream,
+    writer: UnixStream,
+    n_interrupts: AtomicU64,
+    /// A fork shares the sockets, and what its parent is told is not for it.
+    pid: u32,
+}
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
+impl Watch {
+    fn new() -> Option<Self> {
+        let (reader, writer) = UnixStream::pair().ok()?;
+        reader.set_nonblocking(true).and_then(|()| writer.set_nonblocking(true)).ok()?;
+        Some(Self { reader, writer, n_interrupts: AtomicU64::new(0), pid: process::id() })
+    }
+
+    /// The watch of this process.
+    fn get() -> Option<&'static Self> {
+        WATCH.get().filter(|watch| watch.pid == process::id())
+    }
+}
+
+/// Makes [`n_interrupts`] count from now on, where Ctrl-C raises `KeyboardInterrupt`, as it does by default,
+/// and nobody else is told of signals, such as an event loop. Returns whether it counts.
+pub(crate) fn watch_interrupts(py: Python<'_>) -> bool {
+    is_main_thread() && try_to_watch(py).unwrap_or(false)
+}
+
+fn try_to_watch(py: Python<'_>) -> PyResult<bool> {
+    let signal = py.import("signal")?;
+    let handler = signal.call_method1("getsignal", (Signal::SIGINT as i32,))?;
+    if !handler.is(&signal.getattr("default_int_handler")?) {
+        return Ok(false);
+    }
+    if WATCH.get().is_none() {
+        let Some(watch) = Watch::new() else { return Ok(false) };
+        let _ = WATCH.set(watch);
+    }
+    let Some(watch) = Watch::get() else { return Ok(false) };
+    let own = watch.writer.as_raw_fd();
+    let before: i32 = tell(py, own)?;
+    if before != -1 && before != own {
+        tell(py, before)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Sets the file descriptor that is told of signals. Returns the one before.
+fn tell(py: Python<'_>, descriptor: i32) -> PyResult<i32> {
+    let how = PyDict::new(py);
+    // What nobody reads is no news.
+    how.set_item("warn_on_full_buffer", false)?;
+    py.import("signal")?.call_method("set_wakeup_fd", (descriptor,), Some(&how))?.extract()
+}
+
+/// How often Ctrl-C was pressed, as far as it is counted. Any thread, with or without the interpreter.
+pub(crate) fn n_interrupts() -> u64 {
+    let Some(watch) = Watch::get() else { return 0 };
+    let mut signals = [0; 64];
+    while let Ok(n_signals @ 1..) = (&watch.reader).read(&mut signals) {
+        let come =
+            signals.iter().take(n_signals).filter(|signal| i32::from(**signal) == Signal::SIGINT as i32);
+        watch.n_interrupts.fetch_add(come.count() as u64, Ordering::SeqCst);
+    }
+    watch.n_interrupts.load(Ordering::SeqCst)
+}
+
+/// In a fork: its parent is not told of its signals.
+pub(crate) fn forget_watch(py: Python<'_>) -> PyResult<()> {
+    if let Some(watch) = WATCH.get() {
+        let before = tell(py, -1)?;
+        if before != watch.writer.as_raw_fd() {
+            tell(py, before)?;
+        }
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -24,7 +25,7 @@ use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader, PySchema};
 use crate::errors::{raise_error, state, text_of};
 use crate::inside::{Inside, outside};
 use crate::process::Own;
-use crate::signals::{check_if_main, is_main_thread};
+use crate::signals::{check_if_main, is_main_thread, n_interrupts, watch_interrupts};
 use crate::wait::{LOOK_INTERVAL, wait};
 use crate::wake::{Sleepers, Wake};
 
@@ -51,6 +52,7 @@ struct Shared {
     interrupt: Mutex<Option<PyErr>>,
     /// Called now and then, by threads that are in the interpreter anyway.
     on_progress: Option<Py<PyAny>>,
+    counts_interrupts: bool,
 }
 
 enum Seat {
@@ -80,7 +82,7 @@ const INNER: &str = "this thread is reading the stream already: what it calls me
                      for a signal, cannot read it";
 
 impl Stream {
-    pub(crate) fn new(stream: BatchStream, on_progress: Option<Py<PyAny>>) -> Self {
+    pub(crate) fn new(py: Python<'_>, stream: BatchStream, on_progress: Option<Py<PyAny>>) -> Self {
         let schema = stream.schema();
         let shared = Shared {
             left: Condvar::new(),
@@ -92,6 +94,8 @@ impl Stream {
             report: OnceLock::new(),
             interrupt: Mutex::default(),
             on_progress,
+            // Who gives it away may be another thread.
+            counts_interrupts: watch_interrupts(py),
             seat: Mutex::new(Seat::Free(Box::new(stream))),
         };
         Self { own: Own::new(Arc::new(shared)), schema }
@@ -287,7 +291,9 @@ impl Stream {
             return Err(state("the stream was read to its end; read again for another"));
         };
         shared.leave(Seat::Given);
-        let exported = Exported { own: Own::new(stream), schema: Arc::clone(&self.schema), shared };
+        let n_interrupts = (shared.counts_interrupts || watch_interrupts(py)).then(n_interrupts);
+        let exported =
+            Exported { own: Own::new(stream), schema: Arc::clone(&self.schema), shared, n_interrupts };
         // A schema that is asked for is only a wish, and arrow's casts turn values that do not fit into NULL.
         drop(requested_schema);
         let reader = Bound::new(py, PyRecordBatchReader::new(Box::new(exported)))?;
@@ -400,7 +406,13 @@ struct Exported {
     own: Own<Box<BatchStream>>,
     schema: SchemaRef,
     shared: Arc<Shared>,
+    /// How many interrupts had come when the last batch went out. `None` if they are not counted.
+    n_interrupts: Option<u64>,
 }
+
+/// An interrupt between two batches may have been for another thing, which is over: Python's handler has run.
+/// If the next batch takes so long, it is not.
+const LATE: Duration = Duration::from_secs(1);
 
 impl Iterator for Exported {
     type Item = Result<RecordBatch, ArrowError>;
@@ -410,7 +422,19 @@ impl Iterator for Exported {
         let Some(stream) = self.own.get_mut() else {
             return failed("the stream was opened in another process; read again in this one".to_owned());
         };
-        let mut item = wait(|context| Pin::new(&mut **stream).poll_next(context), || self.shared.look());
+        // The main thread may be waiting for this one, in code that does not look for signals.
+        let is_watched = self.n_interrupts.is_some() && !is_main_thread();
+        let (began, at_first) = (Instant::now(), n_interrupts());
+        let look = || {
+            let now = if is_watched { Some(n_interrupts()) } else { self.n_interrupts };
+            let is_late = began.elapsed() >= LATE;
+            match is_watched && (now != Some(at_first) || (is_late && now != self.n_interrupts)) {
+                true => Err(PyKeyboardInterrupt::new_err(INTERRUPTED)),
+                false => self.shared.look(),
+            }
+        };
+        let mut item = wait(|context| Pin::new(&mut **stream).poll_next(context), look);
+        self.n_interrupts = self.n_interrupts.map(|_| n_interrupts());
         if let Ok(None) = &item {
             self.shared.keep_report(stream);
             item = self.shared.show().map(|()| None);
@@ -421,7 +445,10 @@ impl Iterator for Exported {
             Ok(None) => None,
             Err(raised) => {
                 self.shared.cancel.cancel_for("an interrupt");
-                deliver(&raised);
+                // In another thread it was only seen: the handler runs when the main one comes by.
+                if is_main_thread() {
+                    deliver(&raised);
+                }
                 *self.shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
                 failed(INTERRUPTED.to_owned())
             }
