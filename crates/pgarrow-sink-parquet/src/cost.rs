@@ -9,7 +9,7 @@
 
 use parquet::arrow::arrow_writer::ArrowColumnWriter;
 use parquet::basic::{Compression, Encoding, Type as PhysicalType};
-use parquet::file::properties::{DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, WriterProperties};
+use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescriptor;
 
 /// Bytes that a column writer takes before its first page is complete: itself, its compressor, and the first
@@ -42,6 +42,15 @@ const COLUMN_BYTES_FOR_PAGES: usize = 512 << 10;
 
 /// With less than this for a column, a dictionary of text takes too large a part of it.
 const COLUMN_BYTES_FOR_DICTIONARY: usize = 32 << 10;
+
+/// Most rows of a page: those of a batch, as a rule. The parquet crate's own 20,000 cut a batch in two pages
+/// where its writer, which looks between batches, made one. More pages compress worse.
+const PAGE_ROWS: usize = 32_768;
+
+/// A page takes at most this part of a row group's bytes, since it is held as it is and compressed, but may
+/// always have so many.
+const PAGES_WANTED: usize = 16;
+const PAGE_BYTES_ALWAYS: usize = 1 << 20;
 
 /// The rows that a row group may have by default.
 const ROWS_OF_ONE_PAGE: usize = 1 << 20;
@@ -79,6 +88,9 @@ pub(crate) struct Limits {
     pub(crate) page_rows: usize,
     /// Most bytes of a page, before compression.
     pub(crate) page_bytes: usize,
+    /// The bytes at which the parquet crate's writer ends a page. It looks only between pieces, which may
+    /// have as many bytes again.
+    pub(crate) crate_page_bytes: usize,
     /// Bytes for a column, if all have the same.
     column_bytes: usize,
 }
@@ -88,10 +100,12 @@ impl Limits {
     pub(crate) fn new(group_bytes: usize, n_columns: usize, page_bytes: usize) -> Self {
         let column_bytes = group_bytes / n_columns.max(1);
         let page_rows = match column_bytes >= COLUMN_BYTES_FOR_PAGES {
-            true => DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT,
+            true => PAGE_ROWS,
             false => ROWS_OF_ONE_PAGE,
         };
-        Self { page_rows, page_bytes, column_bytes }
+        let crate_page_bytes = page_bytes.div_ceil(2);
+        let page_bytes = page_bytes.min((group_bytes / PAGES_WANTED).max(PAGE_BYTES_ALWAYS));
+        Self { page_rows, page_bytes, crate_page_bytes, column_bytes }
     }
 
     /// Most bytes of a dictionary. A column with more continues without one.
@@ -138,9 +152,9 @@ impl Cost {
             PhysicalType::INT96 => 12,
             PhysicalType::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.type_length()).unwrap_or(0),
             // Values of any length.
-            PhysicalType::BYTE_ARRAY => limits.page_bytes,
+            PhysicalType::BYTE_ARRAY => limits.crate_page_bytes,
         };
-        let page_bytes = limits.page_bytes.min(width.saturating_mul(limits.page_rows));
+        let page_bytes = limits.crate_page_bytes.min(width.saturating_mul(limits.page_rows));
         let keeps_context = matches!(properties.compression(column.path()), Compression::ZSTD(_));
         Self {
             reserved: if is_delta { DELTA_RESERVED_BYTES } else { 0 },
@@ -190,8 +204,16 @@ mod tests {
 
     #[test]
     fn few_columns_get_what_they_always_got() {
-        let limits = Limits::new(64 << 20, 50, 1 << 20);
-        assert_eq!((limits.page_rows, limits.page_bytes), (20_000, 1 << 20));
+        let limits = Limits::new(64 << 20, 50, 2 << 20);
+        assert_eq!((limits.page_rows, limits.page_bytes), (32_768, 2 << 20));
+        assert_eq!(limits.crate_page_bytes, 1 << 20);
+        // In little memory, pages are smaller.
+        for (group_bytes, expected) in
+            [(32 << 20, 2 << 20), (24 << 20, 3 << 19), (16 << 20, 1 << 20), (0, 1 << 20)]
+        {
+            assert_eq!(Limits::new(group_bytes, 1, 2 << 20).page_bytes, expected);
+        }
+        assert_eq!(Limits::new(0, 1, 900).page_bytes, 900);
         assert_eq!(limits.dictionary_bytes(), (64 << 20) / 100);
         assert!(limits.affords_dictionary(PhysicalType::INT64));
     }

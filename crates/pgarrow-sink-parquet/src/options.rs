@@ -27,7 +27,7 @@ impl Default for ParquetOptions {
             compression: None,
             row_group_rows: 1024 * 1024,
             row_group_bytes: 64 * 1024 * 1024,
-            data_page_bytes: 1024 * 1024,
+            data_page_bytes: 2 * 1024 * 1024,
             columns: ByColumn::new(),
             compat: false,
             sorted_by: Vec::new(),
@@ -69,10 +69,11 @@ impl ParquetOptions {
         Self { row_group_bytes, ..self }
     }
 
-    /// Most bytes of a data page before compression. Default: 1 MiB.
+    /// Most bytes of a data page before compression, beside its last value. Default: 2 MiB.
     ///
-    /// Smaller pages let readers skip more finely, and compress worse. A page also ends after 20,000 rows,
-    /// except if there are so many columns that a row group has less than 512 KiB for each.
+    /// Smaller pages let readers skip more finely, and compress worse. A page also ends after 32,768 rows,
+    /// except if there are so many columns that a row group has less than 512 KiB for each. With row groups
+    /// of less than 32 MiB, pages of more than 1 MiB have at most a sixteenth of one.
     pub fn with_data_page_bytes(self, data_page_bytes: usize) -> Self {
         Self { data_page_bytes, ..self }
     }

@@ -71,7 +71,6 @@ impl Layout {
             .set_created_by(ours::created_by())
             .set_compression(codec(options)?)
             .set_dictionary_enabled(!options.compat)
-            .set_data_page_size_limit(options.data_page_bytes)
             // Parts cut row groups: these limits are for `ArrowWriter`.
             .set_max_row_group_row_count(None)
             .set_statistics_enabled(EnabledStatistics::Page)
@@ -110,7 +109,7 @@ impl Layout {
             .clone()
             .into_builder()
             .set_data_page_row_count_limit(limits.page_rows)
-            .set_data_page_size_limit(limits.page_bytes)
+            .set_data_page_size_limit(limits.crate_page_bytes)
             .set_dictionary_page_size_limit(limits.dictionary_bytes());
         if dictionary::has_large_values(batch) && !self.compat {
             // In these pages, values are compressed without being joined with their levels first, which would

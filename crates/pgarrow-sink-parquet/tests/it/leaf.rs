@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::*;
@@ -517,6 +518,91 @@ fn statistics_are_those_of_the_parquet_crate() {
             }
         }
     }
+}
+
+/// Pages ended at 20,000 rows and at 1 MiB exactly. Those of the parquet crate's writer, which looks between
+/// pieces, ended later. So its files were smaller.
+#[test]
+fn files_are_not_larger_than_those_of_the_parquet_crate() {
+    const ROWS: usize = 6 * 32_768;
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["ours", "theirs"].map(|name| folder.path().join(name));
+    let texts = |text: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
+        Arc::new((0..ROWS).map(text).collect::<StringArray>())
+    };
+    let hex = |i: usize| format!("{:016x}{:016x}", random(i), random(i + 7_000_000));
+    let columns: [(&str, ArrayRef); 7] = [
+        ("key", Arc::new(Int64Array::from_iter_values((0..ROWS).map(|i| i as i64)))),
+        ("price", Arc::new(Int64Array::from_iter_values((0..ROWS).map(|i| random(i) as i64 % 1_000_000)))),
+        ("score", Arc::new(Float64Array::from_iter_values((0..ROWS).map(|i| random(i) as f64 / 7.0)))),
+        ("name", texts(&|i| Some(format!("name {i}")))),
+        ("hash", texts(&|i| Some(hex(i)))),
+        ("body", texts(&|i| Some(hex(i).repeat(1 + i % 8)))),
+        ("some", texts(&|i| (i % 7 > 0).then(|| format!("{:x}", random(i))))),
+    ];
+    let whole = batch(columns.to_vec());
+    let batches = cut(&whole, 32_768);
+    write(&paths[0], &batches, for_all(&whole, ParquetOptions::default(), "dictionary=false"));
+
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Page);
+    for field in whole.schema().fields() {
+        properties = match field.data_type() {
+            DataType::Utf8 => properties
+                .set_column_encoding(field.name().as_str().into(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            DataType::Float64 => properties,
+            _ => properties.set_column_encoding(field.name().as_str().into(), Encoding::DELTA_BINARY_PACKED),
+        };
+    }
+    let file = File::create(&paths[1]).unwrap();
+    let mut writer = ArrowWriter::try_new(file, whole.schema(), Some(properties.build())).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.close().unwrap();
+
+    let [ours, theirs] = [&paths[0], &paths[1]].map(|path| with_index(path));
+    let mut both = [0, 0];
+    for (index, field) in whole.schema().fields().iter().enumerate() {
+        let [one, two] = [&ours, &theirs].map(|metadata| metadata.row_group(0).column(index));
+        assert_eq!(
+            one.encodings().collect::<Vec<_>>(),
+            two.encodings().collect::<Vec<_>>(),
+            "{}",
+            field.name()
+        );
+        let [one, two] = [one, two].map(|column| column.compressed_size());
+        // A page of less than 16 KB, as the crate's last one may be, is compressed with other parameters.
+        let (most, name) = (two + two / 1000, field.name());
+        assert!(one <= most, "{name}: {one} bytes, by the crate {two}");
+        both[0] += one;
+        both[1] += two;
+    }
+    assert!(both[0] <= both[1], "{both:?}");
+}
+
+/// Of columns that the parquet crate encodes, pages had up to twice as many bytes as the option says.
+#[test]
+fn pages_of_nested_columns_are_not_larger_than_the_option_says() {
+    const PAGE_BYTES: usize = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nested.parquet");
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for i in 0..20_000 {
+        lists.values().append_value(text(i));
+        lists.values().append_value(format!("{i}").repeat(40));
+        lists.append(true);
+    }
+    let lists: ArrayRef = Arc::new(lists.finish());
+    let whole = batch(vec![("lists", lists)]);
+    let options = ParquetOptions::default().with_compression("none".parse().unwrap());
+    write(&path, &cut(&whole, 4096), options.with_data_page_bytes(PAGE_BYTES));
+    let metadata = with_index(&path);
+    let pages = metadata.offset_index().unwrap()[0][0].page_locations();
+    assert!(pages.len() > 10, "{}", pages.len());
+    let largest = pages.iter().map(|page| page.compressed_page_size as usize).max().unwrap();
+    // Levels come on top.
+    assert!(largest <= PAGE_BYTES * 9 / 8, "{largest}");
 }
 
 const SCRIPT: &str = r#"

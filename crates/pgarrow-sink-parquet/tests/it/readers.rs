@@ -29,7 +29,7 @@ fn text_without_a_dictionary() {
     require!(Capability::Python);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.parquet");
-    // The sample finds that a dictionary does not pay; later pages of 20,000 rows have no value at all.
+    // The sample finds that a dictionary does not pay; later pages of 32,768 rows have no value at all.
     let values =
         || (0..100_000_u64).map(|i| (!(30_000..90_000).contains(&i)).then(|| format!("né {:x}", i * i)));
     let columns: [(&str, ArrayRef); 2] = [

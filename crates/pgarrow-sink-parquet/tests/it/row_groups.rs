@@ -135,7 +135,7 @@ fn dictionaries_where_they_pay() {
 fn pages_without_values_in_columns_without_a_dictionary() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nulls.parquet");
-    // The sample finds that a dictionary does not pay; later pages of 20,000 rows have no value at all.
+    // The sample finds that a dictionary does not pay; later pages of 32,768 rows have no value at all.
     let value = |i: i64| (!(30_000..90_000).contains(&i)).then_some(i * i);
     let column: ArrayRef = Arc::new((0..100_000).map(value).collect::<Int64Array>());
     let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
