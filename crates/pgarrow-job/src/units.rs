@@ -1,6 +1,8 @@
-//! Moments as people read them.
+//! Moments as people read them, and sizes as they write them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use pgarrow_types::parse_size;
 
 /// A moment as RFC 3339 has it, in UTC and to the millisecond: `2026-01-31T23:59:59.042Z`.
 pub fn utc(moment: SystemTime) -> String {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use arrow_schema::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION};
 
-/// A word that no choice has.
+/// A word that no choice has, or a text that is no value of its kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChoiceError(pub(crate) String);
 

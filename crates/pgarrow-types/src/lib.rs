@@ -24,6 +24,7 @@ mod numeric;
 pub mod oid;
 mod opaque;
 mod pg_type;
+mod size;
 mod stored;
 
 pub use choices::{
@@ -44,4 +45,5 @@ pub use pg_type::{
     ArrayType, Attribute, CompositeType, DEPTH_MAX, EnumType, GeometryType, PgType, RangeType, ServerTypes,
     Structure,
 };
+pub use size::parse_size;
 pub use stored::{EnumLabels, HeapLayout, StoredAttribute, StoredForm};
