@@ -1,12 +1,12 @@
 //! The socket, TLS if there is any, and the receive buffer: bytes in, bytes out, without their meaning.
 //!
 //! ```text
-//!  socket ──read──▶ (ciphertext 64 KiB ──rustls──▶) free tail of the receive buffer
+//!  socket ──read──▶ (ciphertext 256 KiB ──rustls──▶) free tail of the receive buffer
 //!
 //!  pace        SO_RCVLOWAT   waits     when
-//!  Idle        1             100 ms    outside a COPY, and on Unix sockets and TLS
+//!  Idle        1             100 ms    outside a COPY, and on Unix sockets
 //!  Waiting     1             100 ms    at the beginning of a COPY, and after some waits without a byte
-//!  Streaming   256 KiB       1 ms      while a COPY streams over TCP
+//!  Streaming   256 KiB       1 ms      while a COPY streams over TCP, with TLS or without
 //! ```
 //!
 //! A low-water mark of 256 KiB wakes us once for 32 of the server's 8 KiB writes. The end of the stream
@@ -42,6 +42,38 @@ enum Pace {
     Idle,
     Streaming,
     Waiting,
+}
+
+/// How long one read of the socket waits for bytes.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    None,
+    /// [`STREAMING_WAIT`], for as many bytes as the low-water mark says.
+    Streaming,
+    /// [`TICK`], for one byte.
+    Tick,
+}
+
+impl Patience {
+    fn read(self, socket: &Socket, target: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::None => socket.read_now(target),
+            Self::Streaming => {
+                socket.wait(true, false, STREAMING_WAIT)?;
+                socket.read_now(target)
+            }
+            Self::Tick => socket.read(target),
+        }
+    }
+}
+
+impl Pace {
+    fn patience(self) -> Patience {
+        match self {
+            Self::Streaming => Patience::Streaming,
+            Self::Idle | Self::Waiting => Patience::Tick,
+        }
+    }
 }
 
 /// The result of one read.
@@ -143,13 +175,10 @@ impl Wire {
         }
         let n_free = self.buffer.free_tail().len();
         self.adjust_low_water(n_free)?;
+        let (patience, free) = (self.pace.patience(), self.buffer.free_tail());
         let result = match &mut self.tls {
-            None if self.pace == Pace::Streaming => self
-                .socket
-                .wait(true, false, STREAMING_WAIT)
-                .and_then(|_| self.socket.read_now(self.buffer.free_tail())),
-            None => self.socket.read(self.buffer.free_tail()),
-            Some(tls) => tls.read(&self.socket, true, self.buffer.free_tail()),
+            None => patience.read(&self.socket, free),
+            Some(tls) => tls.read(&self.socket, patience, free),
         };
         let filled = self.note(result)?;
         if self.pace != Pace::Idle {
@@ -163,12 +192,10 @@ impl Wire {
     pub(crate) fn read_into(&mut self, target: &mut [u8]) -> io::Result<Option<usize>> {
         debug_assert!(self.buffer.unread().is_empty());
         self.adjust_low_water(target.len())?;
+        let patience = self.pace.patience();
         let result = match &mut self.tls {
-            None if self.pace == Pace::Streaming => {
-                self.socket.wait(true, false, STREAMING_WAIT).and_then(|_| self.socket.read_now(target))
-            }
-            None => self.socket.read(target),
-            Some(tls) => tls.read(&self.socket, true, target),
+            None => patience.read(&self.socket, target),
+            Some(tls) => tls.read(&self.socket, patience, target),
         };
         let (n_bytes, filled) = match result {
             Ok(0) => return Ok(Some(0)),
@@ -190,7 +217,7 @@ impl Wire {
         }
         let result = match &mut self.tls {
             None => self.socket.read_now(self.buffer.free_tail()),
-            Some(tls) => tls.read(&self.socket, false, self.buffer.free_tail()),
+            Some(tls) => tls.read(&self.socket, Patience::None, self.buffer.free_tail()),
         };
         self.note(result)
     }
@@ -210,7 +237,7 @@ impl Wire {
 
     /// Prepares the socket for a long stream. [`stop_streaming`](Self::stop_streaming) undoes it.
     pub(crate) fn start_streaming(&mut self) -> io::Result<()> {
-        if self.socket.is_tcp() && self.tls.is_none() {
+        if self.socket.is_tcp() {
             self.streaming_from = self.bytes_received.saturating_add(STREAMING_FROM);
             self.set_pace(Pace::Waiting)?;
         }
@@ -248,8 +275,10 @@ impl Wire {
         }
     }
 
-    /// `n_free`: the room of the next read, in bytes.
+    /// `n_free`: the room of the next read, in bytes. With TLS, the socket is read into a buffer of its own,
+    /// which has room for the whole mark.
     fn adjust_low_water(&mut self, n_free: usize) -> io::Result<()> {
+        let n_free = if self.tls.is_some() { tls::CIPHERTEXT_BYTES } else { n_free };
         let low_water = match self.pace {
             // A power of two, so that it rarely changes: each change is a system call.
             Pace::Streaming => {

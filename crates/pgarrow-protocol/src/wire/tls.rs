@@ -5,10 +5,11 @@ use std::io::{self, Read as _, Write as _};
 
 use rustls::ClientConnection;
 
-use super::is_nothing;
+use super::{Patience, is_nothing};
 use crate::socket::Socket;
 
-const CIPHERTEXT_BYTES: usize = 64 * 1024;
+/// What one read of the socket takes at most: as much as the low-water mark of a stream.
+pub(super) const CIPHERTEXT_BYTES: usize = super::STREAMING_LOW_WATER;
 
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -27,7 +28,12 @@ impl Tls {
     }
 
     /// Decrypted bytes of one read of the socket.
-    pub(super) fn read(&mut self, socket: &Socket, may_wait: bool, mut free: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        socket: &Socket,
+        patience: Patience,
+        mut free: &mut [u8],
+    ) -> io::Result<usize> {
         let mut n_read = 0;
         let mut has_received = false;
         loop {
@@ -52,7 +58,7 @@ impl Tls {
                         }
                         has_received = true;
                     }
-                    self.receive(socket, may_wait)?;
+                    self.receive(socket, patience)?;
                 }
                 // The connection ended without close_notify. The messages tell whether it was complete.
                 Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Ok(n_read),
@@ -62,13 +68,9 @@ impl Tls {
     }
 
     /// Hands ciphertext to rustls, from the socket if none is buffered; 0 at its end.
-    fn receive(&mut self, socket: &Socket, may_wait: bool) -> io::Result<usize> {
+    fn receive(&mut self, socket: &Socket, patience: Patience) -> io::Result<usize> {
         if self.start == self.end {
-            let n_bytes = if may_wait {
-                socket.read(&mut self.ciphertext)?
-            } else {
-                socket.read_now(&mut self.ciphertext)?
-            };
+            let n_bytes = patience.read(socket, &mut self.ciphertext)?;
             self.start = 0;
             self.end = n_bytes;
         }
@@ -89,7 +91,7 @@ impl Tls {
     pub(super) fn shake_hands(&mut self, socket: &Socket) -> io::Result<()> {
         self.flush(socket)?;
         if self.connection.is_handshaking() {
-            match self.receive(socket, true) {
+            match self.receive(socket, Patience::Tick) {
                 Err(cause) if is_nothing(&cause) => {}
                 Err(cause) => {
                     let _ = self.flush(socket); // the alert with the reason
@@ -106,7 +108,7 @@ impl Tls {
     /// The alert by which the server ended the handshake, if it has arrived.
     pub(super) fn last_words(&mut self, socket: &Socket) -> Option<io::Error> {
         loop {
-            match self.receive(socket, false) {
+            match self.receive(socket, Patience::None) {
                 Ok(0) => return None,
                 Ok(_) => {}
                 Err(cause) => return (cause.kind() == io::ErrorKind::InvalidData).then_some(cause),
