@@ -23,7 +23,12 @@ use crate::stored::{STORED_NULL, StoredChunk};
 use crate::strings::Output;
 
 /// Extra bytes behind the values, for the last copy of a constant size.
-const SLACK: usize = 64;
+const SLACK: usize = BLOCK_BYTES;
+
+/// The largest copy of a constant size.
+const BLOCK_BYTES: usize = 64;
+/// Longer values are copied by a call, which costs little beside their bytes.
+const IN_BLOCKS_MAX: u32 = 512;
 
 /// The end of the last value is at most here: offsets have 32 bits.
 const END_MAX: usize = 0x7fff_ffff;
@@ -137,7 +142,10 @@ impl<F: BytesForm> BytesColumn<F> {
             let mut careful = Careful::<F> { failed: None, form: PhantomData };
             let slots = room.ends.iter_mut().zip(valid);
             for (row, (cursor, (slot, valid))) in cursors.iter_mut().zip(slots).enumerate() {
-                let quick = copy_quickly::<F, N>(bytes, *cursor, room.bytes, end);
+                let quick = match copy_quickly::<F, N>(bytes, *cursor, room.bytes, end) {
+                    None if N == BLOCK_BYTES => copy_in_blocks::<F>(bytes, *cursor, room.bytes, end),
+                    quick => quick,
+                };
                 let length = match quick {
                     Some(length) => length,
                     None => careful.copy(bytes, cursor, room.bytes, (end, row)),
@@ -238,6 +246,24 @@ fn copy_quickly<F: BytesForm, const N: usize>(
         return None;
     }
     *target = *source;
+    Some(length)
+}
+
+/// Copies whole blocks of a value and returns its length. `None` if it is NULL or has more than
+/// [`IN_BLOCKS_MAX`] bytes, and near the end of the bytes.
+#[inline(always)]
+fn copy_in_blocks<F: BytesForm>(bytes: &[u8], cursor: u32, values: &mut [u8], end: usize) -> Option<u32> {
+    let (length, value) = bytes.get(cursor as usize..)?.split_first_chunk::<4>()?;
+    let length = u32::from_be_bytes(*length);
+    if F::VERSION_BYTES > 0 || length > IN_BLOCKS_MAX {
+        return None;
+    }
+    let copied_bytes = (length as usize).next_multiple_of(BLOCK_BYTES);
+    let source = value.get(..copied_bytes)?.as_chunks::<BLOCK_BYTES>().0;
+    let target = values.get_mut(end..end.wrapping_add(copied_bytes))?.as_chunks_mut::<BLOCK_BYTES>().0;
+    for (target, source) in target.iter_mut().zip(source) {
+        *target = *source;
+    }
     Some(length)
 }
 

@@ -178,3 +178,34 @@ proptest! {
         prop_assert_eq!(found, sent);
     }
 }
+
+/// Around each number of blocks, with as many bytes behind the value as the last block needs, or fewer. A
+/// length that says one byte more than there is stays an error.
+#[test]
+fn texts_copied_in_blocks_end_where_they_end() {
+    let near_a_block = |length: &usize| (length + 1) % 64 <= 2;
+    for length in (0..=705).filter(near_a_block) {
+        for behind in [0, 1, 2, 62, 63, 64, 65, 67, 68, 69] {
+            let mut column = make_column(&PgType::Text, &TypeOptions::default(), 0);
+            let texts = [text_of_length(0, 100), text_of_length(1, length), text_of_length(2, 65)];
+            for text in &texts {
+                let mut bytes = (text.len() as i32).to_be_bytes().to_vec();
+                bytes.extend(text);
+                let end = bytes.len() as u32;
+                bytes.extend(vec![0xff; behind]);
+                let mut cursors = [0];
+                column.decode(&mut Chunk::new(&bytes, &mut cursors)).unwrap();
+                assert_eq!(cursors, [end], "{length} {behind}");
+            }
+            let mut cut = (length as i32 + 1).to_be_bytes().to_vec();
+            cut.extend(&texts[1]);
+            let error = column.decode(&mut Chunk::new(&cut, &mut [0])).unwrap_err();
+            assert_eq!((error.row, error.cause), (0, ValueError::Length), "{length}");
+            column.truncate(3);
+            let array = column.finish().unwrap();
+            array.to_data().validate_full().unwrap();
+            let found: Vec<_> = array.as_string::<i32>().iter().flatten().map(str::as_bytes).collect();
+            assert_eq!(found, texts, "{length} {behind}");
+        }
+    }
+}
