@@ -75,10 +75,10 @@ pub(crate) fn load_batches(
     let fed = Fed { schema: reader.schema(), receiver };
     let task = Task::start(&cancel, move || caller.load_batches(&flags, Box::new(fed)));
     let task = task.map_err(|problem| raise(py, problem))?;
-    let of_feeding = watch.clone();
+    let (of_feeding, cancel_feeding) = (watch.clone(), cancel.clone());
     let (task, fed) = outside(py, move || {
         let mut task = task;
-        let fed = feed(&mut reader, sender, &mut task, || {
+        let fed = feed(&mut reader, &sender, &mut task, || {
             check_if_main()?;
             match &on_look {
                 Some(on_look) => {
@@ -88,6 +88,11 @@ pub(crate) fn load_batches(
                 None => Ok(()),
             }
         });
+        if fed.is_err() {
+            // While there is a sender: without one, the load takes what it has for all of the data, and may
+            // commit before this thread has the interpreter again.
+            cancel_feeding.cancel_for("an interrupt");
+        }
         (task, fed)
     });
     let ended = match fed {
@@ -101,7 +106,6 @@ pub(crate) fn load_batches(
             if is_interrupt(&text) { Err(PyKeyboardInterrupt::new_err(())) } else { ended }
         }
         Err(raised) => {
-            cancel.cancel_for("an interrupt");
             drop(watched(py, Ok(task), &watch, None));
             Err(raised)
         }
@@ -122,7 +126,7 @@ enum Fedded {
 /// Takes batches from the data as the load has room for them.
 fn feed(
     reader: &mut Box<dyn RecordBatchReader + Send>,
-    sender: mpsc::Sender<Item>,
+    sender: &mpsc::Sender<Item>,
     task: &mut Task<String>,
     mut look: impl FnMut() -> PyResult<()>,
 ) -> PyResult<Fedded> {

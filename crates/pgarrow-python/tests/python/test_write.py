@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import pathlib
@@ -201,6 +202,23 @@ def test_data_that_fail_in_the_middle_load_nothing(db: pg.Connection, target: st
     with pytest.raises(pg.ServerError) as refused:
         pg.load(pa.RecordBatchReader.from_batches(frame().schema, endless()), into=target, target=db)
     assert refused.value.sqlstate == "23505"
+    assert psql("SELECT count(*) FROM target") == [(0,)]
+
+
+def test_what_raises_in_a_callback_ends_a_load(db: pg.Connection, target: str, psql: Psql) -> None:
+    """The rows that were sent by then are not all of the data, and none of them stays."""
+
+    def endless() -> Iterator[pa.RecordBatch]:
+        for i in itertools.count():
+            yield pa.record_batch({"id": pa.array([i], pa.int64()), "note": ["sent"]})
+
+    def fails(sample: dict[str, Any]) -> None:
+        if sample["rows"] > 0:
+            raise LookupError("enough")
+
+    data = pa.RecordBatchReader.from_batches(next(endless()).schema, endless())
+    with pytest.raises(LookupError, match="enough"):
+        pg.load(data, into=target, target=db, progress=fails)
     assert psql("SELECT count(*) FROM target") == [(0,)]
 
 
