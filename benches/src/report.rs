@@ -96,10 +96,12 @@ fn render(records: &[Record<Value>]) -> Result<Vec<(String, String)>> {
                 LOAD | SIZES => group.rows,
                 _ => group.connections as u64,
             };
-            // Tables in Python have several sizes, too, and connections.
-            let workload = match record.kind == PYTHON {
-                true => format!("{}-{}", group.workload, group.rows),
-                false => group.workload.clone(),
+            // Tables in Python have several sizes, too, and connections. What a scale above 1 asks is whether
+            // anything changes there.
+            let workload = match record.kind.as_str() {
+                PYTHON => format!("{}-{}", group.workload, group.rows),
+                _ if group.scale > 1.0 => format!("{}-scale-{}", group.workload, group.scale),
+                _ => group.workload.clone(),
             };
             let key = (record.kind.clone(), workload, size);
             loops.insert(key, Latest { record: without_results(record), group });
@@ -340,16 +342,21 @@ mod tests {
     fn the_latest_of_each_question() {
         let decoded = json!([{"name": "text", "wire_bytes_a_row": 10.0, "cold_ns_a_row": 2.0, "hot_ns_a_row": 1.0,
                               "instructions_a_row": null}]);
+        // It would be the latest of all.
+        let mut of_scale_10 = group(1, 15.0);
+        of_scale_10["scale"] = json!(10.0);
         let records = [
             record("export", "2026-01-01T00:00:00Z", json!([group(1, 9.0)])),
             record("export", "2026-01-02T00:00:00Z", json!([group(1, 1.5)])),
             record("rivals", "2026-01-01T00:00:00Z", json!([group(1, 3.0)])),
+            record("export", "2026-01-03T00:00:00Z", json!([of_scale_10])),
             record("decode", "2026-01-01T00:00:00Z", decoded),
         ];
         let files = render(&records).unwrap();
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["chart-export-five-2.svg", "chart-rivals-five-2.svg", "RESULTS.md"]);
-        let text = &files[2].1;
+        let of_scale_10 = "chart-export-five-scale-10-2.svg";
+        assert_eq!(names, ["chart-export-five-2.svg", of_scale_10, "chart-rivals-five-2.svg", "RESULTS.md"]);
+        let text = &files[3].1;
         assert!(
             text.contains("| pgarrow → Arrow | 2 | 1.50 s | 1.50 s … 3.00 s | 1.500 | 0.50 s | 0.100 |  | 1 MiB | 1.0 | 3.33 M | 0.7 |"),
             "{text}"
