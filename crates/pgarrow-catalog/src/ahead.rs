@@ -182,7 +182,9 @@ pub fn ask_first(
     script.extend(tries_snapshot.then_some(EXPORT_SNAPSHOT));
     // Nothing is locked yet, so each statement may be tried by itself, whatever the error is: a server that
     // cannot write the file of a snapshot can still be read by one connection.
-    let Some(mut rows) = run_unless(session, &script, CatalogError::is_refusal)? else { return Ok(None) };
+    let Some(mut rows) = run_unless(session, &script, "ROLLBACK", CatalogError::is_refusal)? else {
+        return Ok(None);
+    };
     let n_asked = n_tried + usize::from(resolve.is_some()) + 1;
     let mut rows = match rows.len().checked_sub(n_asked) {
         Some(n_before) => rows.split_off(n_before).into_iter(),
@@ -343,14 +345,16 @@ fn run_all<S: AsRef<str>>(
     run_unless(
         session,
         script,
+        "ROLLBACK",
         |error| matches!(error, CatalogError::Protocol(error) if is_of_statement(error)),
     )
 }
 
-/// As [`run_all`]; `is_refused` says of an error whether it is a refusal.
+/// As [`run_all`]; `is_refused` says of an error whether it is a refusal, and `back` is executed after one.
 pub(crate) fn run_unless<S: AsRef<str>>(
     session: &mut Session,
     script: &[S],
+    back: &str,
     is_refused: impl Fn(&CatalogError) -> bool,
 ) -> Result<Option<Vec<Vec<Row>>>, CatalogError> {
     let script: Vec<&str> = script.iter().map(AsRef::as_ref).collect();
@@ -358,7 +362,7 @@ pub(crate) fn run_unless<S: AsRef<str>>(
     match session.query_script(&script.join("\n;\n")).map_err(CatalogError::from) {
         Ok(answers) => Ok(Some(answers)),
         Err(error) if is_refused(&error) => {
-            session.execute("ROLLBACK")?;
+            session.execute(back)?;
             Ok(None)
         }
         Err(error) => Err(error),

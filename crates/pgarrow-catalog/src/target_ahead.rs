@@ -86,7 +86,9 @@ pub fn ask_about_target(
     }
     let n_asked = asked.len();
     let script: Vec<&str> = [begin].into_iter().chain(lock).chain(asked.iter().map(String::as_str)).collect();
-    let Some(rows) = run_unless(session, &script, CatalogError::is_refusal)? else { return Ok(None) };
+    let Some(rows) = run_unless(session, &script, "ROLLBACK", CatalogError::is_refusal)? else {
+        return Ok(None);
+    };
     let mut rows = last_answers(rows, n_asked)?;
     let mut next = || rows.next().unwrap_or_default();
     let found = next();

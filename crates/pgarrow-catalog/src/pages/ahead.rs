@@ -7,12 +7,12 @@
 //!
 //! The second script follows only if there is a page source, as most servers have none.
 
-use pgarrow_protocol::{Answer, Row, Session};
+use pgarrow_protocol::{Answer, Session};
 
 use super::forms::BASES;
 use super::layout::{ATTRIBUTES, HeapGroup, heaps_sql};
 use super::{ALIGNMENT, BUILD, FUNCTION, INSPECT, large_heap_sql, may_use, page_of_catalog_sql};
-use crate::ahead::{inlined, last_answers};
+use crate::ahead::{inlined, last_answers, run_unless};
 use crate::error::CatalogError;
 use crate::texts::array_of;
 
@@ -75,14 +75,7 @@ fn run(
         None => (*sql).to_owned(),
     });
     let script: Vec<String> = first.map(str::to_owned).into_iter().chain(texts).collect();
-    let rows: Vec<Vec<Row>> = match session.query_script(&script.join("\n;\n")).map_err(CatalogError::from) {
-        Ok(rows) => rows,
-        Err(error) if error.is_refusal() => {
-            session.execute(back)?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
+    let Some(rows) = run_unless(session, &script, back, CatalogError::is_refusal)? else { return Ok(None) };
     let rows = last_answers(rows, statements.len())?;
     let answers = statements.iter().zip(rows).map(|((sql, parameter), rows)| match parameter {
         Some(parameter) => Answer::new(*sql, &[Some(parameter)], rows),
