@@ -423,15 +423,15 @@ impl Iterator for Exported {
             return failed("the stream was opened in another process; read again in this one".to_owned());
         };
         // The main thread may be waiting for this one, in code that does not look for signals.
-        let is_watched = self.n_interrupts.is_some() && !is_main_thread();
-        let (began, at_first) = (Instant::now(), n_interrupts());
-        let look = || {
-            let now = if is_watched { Some(n_interrupts()) } else { self.n_interrupts };
-            let is_late = began.elapsed() >= LATE;
-            match is_watched && (now != Some(at_first) || (is_late && now != self.n_interrupts)) {
-                true => Err(PyKeyboardInterrupt::new_err(INTERRUPTED)),
-                false => self.shared.look(),
-            }
+        let watched = self.n_interrupts.filter(|_| !is_main_thread()).map(|before| (before, n_interrupts()));
+        let began = Instant::now();
+        let is_interrupted = |(before, at_first)| {
+            let now = n_interrupts();
+            now != at_first || (now != before && began.elapsed() >= LATE)
+        };
+        let look = || match watched.is_some_and(is_interrupted) {
+            true => Err(PyKeyboardInterrupt::new_err(INTERRUPTED)),
+            false => self.shared.look(),
         };
         let mut item = wait(|context| Pin::new(&mut **stream).poll_next(context), look);
         self.n_interrupts = self.n_interrupts.map(|_| n_interrupts());
