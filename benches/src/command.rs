@@ -81,6 +81,15 @@ impl Prepared {
     }
 }
 
+/// Whether a run by pages, whose report this is, has read nine of ten pages as such.
+pub(crate) fn check_pages(report: &Value) -> Result<()> {
+    let pages = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    if pages("/pages/read") < (9 * pages("/pages/copied")).max(1) {
+        return Err(format!("the table was not read by pages: {:?}", report.get("pages")).into());
+    }
+    Ok(())
+}
+
 /// Exports a table, and returns the report.
 ///
 /// # Errors

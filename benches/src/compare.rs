@@ -91,6 +91,11 @@ pub(crate) enum Work<'a> {
 }
 
 impl Work<'_> {
+    /// Whether both sides must read pages, so that they do the same.
+    pub(crate) fn reads_pages(&self) -> bool {
+        matches!(self, Self::Export(_, _, flags) if flags.contains(&"--read-mode=pages"))
+    }
+
     /// The command of one side, with the table ready for it.
     pub(crate) fn prepare(&self, database: &mut Database, side: Side<'_>) -> Result<Prepared> {
         let url = database.url().to_owned();

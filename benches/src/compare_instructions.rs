@@ -4,6 +4,7 @@
 //! other work: two runs of one program differ by some thousandths.
 
 use crate::Result;
+use crate::command::check_pages;
 use crate::compare::{LoadFrom, Side, Work};
 use crate::instructions::Counter;
 use crate::load_table::Rows;
@@ -86,7 +87,10 @@ pub(crate) fn measure_rows(
             for ((work, rows), count) in works.iter().zip(&tables).zip(&mut counts) {
                 let prepared = work.prepare(database, side)?;
                 *count = counter.count(&prepared.command)?;
-                prepared.report(rows.count)?;
+                let report = prepared.report(rows.count)?;
+                if work.reads_pages() {
+                    check_pages(&report)?;
+                }
             }
             let [small_count, large_count] = counts;
             Ok((large_count - small_count) / (large - small) as f64)

@@ -10,7 +10,7 @@ use pgarrow_sink_parquet::{ParquetOptions, ParquetSink};
 use tempfile::TempDir;
 
 use crate::server::Database;
-use crate::workloads::Workload;
+use crate::workloads::{Workload, make_visible};
 use crate::{Result, folders};
 
 /// The table to load.
@@ -49,6 +49,8 @@ impl Rows {
             ))?;
             database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))?;
         }
+        // Exports of it read pages.
+        make_visible(database, std::slice::from_ref(&table))?;
         // Only the loaders may work.
         database.execute(&format!(
             "DROP TABLE IF EXISTS {LOADED}; \

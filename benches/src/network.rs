@@ -21,13 +21,12 @@ use pgarrow_server::ServerOptions;
 use crate::chart::seconds;
 use crate::contender::Contender;
 use crate::load::server_cpu_seconds;
-use crate::pages::make_visible;
 use crate::record::Record;
 use crate::report::{facts, thousands};
 use crate::rounds::{Group, RoundFlags, measure};
 use crate::server::Database;
 use crate::stats::{median, range};
-use crate::workloads::Prepared;
+use crate::workloads::{Prepared, make_visible};
 use crate::{Result, far, folders, rates, record};
 
 /// The kind of these records.
@@ -154,7 +153,7 @@ fn measure_all(flags: &NetworkFlags) -> Result<()> {
     let mut groups = Vec::new();
     for workload in workloads {
         let prepared = workload.prepare(&mut database, flags.scale)?;
-        make_visible(&mut database, &prepared)?;
+        make_visible(&mut database, &prepared.tables)?;
         for link in &links {
             groups.push(over(flags, &mut database, &prepared, *link)?);
             groups.iter().next_back().into_iter().for_each(|group| print_ratios(flags, group));

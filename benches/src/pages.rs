@@ -7,7 +7,7 @@ use crate::rivals::{duckdb, packages, venv};
 use crate::rounds::{Group, RoundFlags, measure};
 use crate::server::Database;
 use crate::stats::median;
-use crate::workloads::Prepared;
+use crate::workloads::{Prepared, make_visible};
 use crate::{Result, record};
 
 /// The workloads without `--only`; `bare` is made of `five`.
@@ -57,7 +57,7 @@ pub(crate) fn run(flags: &PagesFlags) -> Result<()> {
     let mut groups = Vec::new();
     for workload in workloads {
         let prepared = workload.prepare(&mut database, rounds.scale)?;
-        make_visible(&mut database, &prepared)?;
+        make_visible(&mut database, &prepared.tables)?;
         for n in &rounds.connections {
             let mut all = [Ours::PlainDrain, Ours::FairDrain, Ours::Arrow, Ours::Pages].to_vec();
             if database.socket_url().is_some() {
@@ -82,22 +82,6 @@ pub(crate) fn run(flags: &PagesFlags) -> Result<()> {
         versions.extend(packages(python)?);
     }
     record::write(rounds.record.as_deref(), "pages", versions, &groups)
-}
-
-/// Vacuums until all pages are all-visible: a session that was just starting may have prevented that.
-pub(crate) fn make_visible(database: &mut Database, prepared: &Prepared) -> Result<()> {
-    let table = prepared.tables.first().ok_or("a workload without tables")?;
-    let sql = format!(
-        "SELECT (sum(relpages) - sum(relallvisible))::text FROM pg_class \
-         WHERE oid = '{table}'::regclass OR oid IN (SELECT relid FROM pg_partition_tree('{table}'))"
-    );
-    for _ in 0..20 {
-        if database.value(&sql)?.as_deref() == Some("0") {
-            return Ok(());
-        }
-        database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))?;
-    }
-    Err(format!("VACUUM does not make all pages of {table} all-visible").into())
 }
 
 /// A copy of a table that was never vacuumed, so none of its pages is all-visible.

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::contender::{Contender, Script};
-use crate::pages::make_visible;
 use crate::rivals::{PIP_INSTALL, packages, venv};
 use crate::rounds::{Group, RoundFlags, measure};
 use crate::server::Database;
-use crate::workloads::{Prepared, WORKLOADS, Workload};
+use crate::workloads::{Prepared, WORKLOADS, Workload, make_visible};
 use crate::{Result, folders, python_report, record};
 
 /// What to measure.
@@ -170,7 +169,7 @@ pub(crate) fn run(flags: &PythonFlags) -> Result<()> {
     let mut groups = Vec::new();
     for workload in &workloads {
         let prepared = workload.prepare(&mut database, rounds.scale)?;
-        make_visible(&mut database, &prepared)?;
+        make_visible(&mut database, &prepared.tables)?;
         for n in &rounds.connections {
             let mut all = exports(flags, *n);
             for into in &flags.into {
@@ -207,7 +206,7 @@ fn exports(flags: &PythonFlags, connections: usize) -> Vec<Contender> {
 fn part(flags: &PythonFlags, database: &mut Database, workload: &Workload, python: &Path) -> Result<Group> {
     let scale = flags.rounds.scale.min(flags.part_rows as f64 / workload.rows_at_1());
     let mut prepared = workload.prepare(database, scale)?;
-    make_visible(database, &prepared)?;
+    make_visible(database, &prepared.tables)?;
     prepared.workload += "_part";
     let connections = flags.rounds.connections.iter().copied().max().unwrap_or(1);
     let mut all = exports(flags, connections);

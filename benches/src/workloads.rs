@@ -190,6 +190,25 @@ impl Workload {
     }
 }
 
+/// Vacuums tables until all their pages are all-visible: a session that was just starting may have prevented
+/// that.
+pub(crate) fn make_visible(database: &mut Database, tables: &[String]) -> Result<()> {
+    'tables: for table in tables {
+        let sql = format!(
+            "SELECT (sum(relpages) - sum(relallvisible))::text FROM pg_class \
+             WHERE oid = '{table}'::regclass OR oid IN (SELECT relid FROM pg_partition_tree('{table}'))"
+        );
+        for _ in 0..20 {
+            if database.value(&sql)?.as_deref() == Some("0") {
+                continue 'tables;
+            }
+            database.execute(&format!("VACUUM (FREEZE, ANALYZE) {table}"))?;
+        }
+        return Err(format!("VACUUM does not make all pages of {table} all-visible").into());
+    }
+    Ok(())
+}
+
 /// The number of rows at a scale, at least one.
 fn rows(at_1: f64, scale: f64) -> u64 {
     (at_1 * scale).ceil().max(1.0) as u64
