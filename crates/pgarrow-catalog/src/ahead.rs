@@ -10,6 +10,7 @@
 //! the script has the expression that finds it. So the rest of this crate does not depend on this module,
 //! and questions that the script does not cover are asked later.
 
+mod queries;
 mod tables;
 
 use pgarrow_protocol::{Answer, ColumnDescription, Row, Session, TransactionStatus};
@@ -25,6 +26,7 @@ use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
 
+pub use queries::{QUERY_BYTES_MAX, QueryQuestions, ask_about_query_under_locks};
 pub use tables::{TableQuestions, ask_about_tables};
 
 /// The least that a server must know to be read by COPY: a COPY of no rows.
@@ -149,6 +151,9 @@ pub struct FirstQuestions<'a> {
     pub begin: &'a str,
     /// The names that [`resolve_many`](crate::resolve_many) will ask about, if any.
     pub names: &'a [RelationName],
+    /// The query that [`explained_relations`](crate::explained_relations) will ask about, if any. The
+    /// session keeps its description. At most [`QUERY_BYTES_MAX`] long.
+    pub query: Option<&'a str>,
     /// Whether to try out COPY: the server is known to have it afterwards.
     pub tries_copy: bool,
     /// Whether to export a snapshot, which is gone with the transaction: the server is known to do that
@@ -156,11 +161,11 @@ pub struct FirstQuestions<'a> {
     pub tries_snapshot: bool,
 }
 
-/// Begins a transaction and asks what [`server_traits`](crate::server_traits) and
-/// [`resolve_many`](crate::resolve_many) will ask.
+/// Begins a transaction and asks what [`server_traits`](crate::server_traits),
+/// [`resolve_many`](crate::resolve_many) and [`explained_relations`](crate::explained_relations) will ask.
 ///
-/// Unlike the others, the transaction stays open. `None` if the server refuses a statement: then no
-/// transaction is open.
+/// Unlike the others, the transaction stays open. `None` if the server refuses a statement other than the
+/// query: then no transaction is open.
 ///
 /// # Errors
 ///
@@ -169,7 +174,7 @@ pub fn ask_first(
     session: &mut Session,
     questions: &FirstQuestions<'_>,
 ) -> Result<Option<Vec<Answer>>, CatalogError> {
-    let FirstQuestions { begin, names, tries_copy, tries_snapshot } = *questions;
+    let FirstQuestions { begin, names, query, tries_copy, tries_snapshot } = *questions;
     let names_asked = text_array(&names.iter().map(RelationName::quoted).collect::<Vec<_>>());
     let resolve = match quote_literal(&names_asked) {
         Some(literal) if !names.is_empty() => Some(inlined(RESOLVE, &[&literal])),
@@ -182,8 +187,19 @@ pub fn ask_first(
     script.extend(tries_snapshot.then_some(EXPORT_SNAPSHOT));
     // Nothing is locked yet, so each statement may be tried by itself, whatever the error is: a server that
     // cannot write the file of a snapshot can still be read by one connection.
-    let Some(mut rows) = run_unless(session, &script, "ROLLBACK", CatalogError::is_refusal)? else {
-        return Ok(None);
+    let (mut rows, of_query) = match query {
+        Some(sql) => match queries::look_up(session, &script.join("\n;\n"), sql) {
+            Ok(Some(asked)) => (asked.script, asked.answers),
+            Err(error) if !error.is_refusal() => return Err(error),
+            Ok(None) | Err(_) => {
+                session.execute("ROLLBACK")?;
+                return Ok(None);
+            }
+        },
+        None => match run_unless(session, &script, "ROLLBACK", CatalogError::is_refusal)? {
+            Some(rows) => (rows, Vec::new()),
+            None => return Ok(None),
+        },
     };
     let n_asked = n_tried + usize::from(resolve.is_some()) + 1;
     let mut rows = match rows.len().checked_sub(n_asked) {
@@ -196,6 +212,7 @@ pub fn ask_first(
     if resolve.is_some() {
         answers.push(Answer::new(RESOLVE, &[Some(&names_asked)], rows.next().unwrap_or_default()));
     }
+    answers.extend(of_query);
     Ok(Some(answers))
 }
 

@@ -2,17 +2,38 @@
 //! answers there, and do not know of it.
 
 use pgarrow_catalog::{
-    CatalogError, Relation, RelationName, TableQuestions, ask_about_tables, begin_and_ask,
+    CatalogError, QueryQuestions, Relation, RelationName, TableQuestions, ask_about_query_under_locks,
+    ask_about_tables, begin_and_ask,
 };
-use pgarrow_protocol::{Answer, Session, TransactionStatus};
+use pgarrow_protocol::{Answer, ColumnDescription, Session, TransactionStatus};
 use pgarrow_session::{Error, Result, not_begun};
 
 use crate::locks::{Held, LOCKED, LOCKING, lock_all};
 use crate::settings::{PID_INDEX, snapshot_query};
 
-/// Tables that were found, and how they will be planned.
+/// What was found, and how it will be planned.
 #[derive(Clone, Debug)]
-pub(crate) struct Ahead {
+pub(crate) enum Ahead {
+    Tables(TablesAhead),
+    Query(QueryAhead),
+}
+
+/// A query that was explained and described.
+#[derive(Clone, Debug)]
+pub(crate) struct QueryAhead {
+    pub(crate) sql: String,
+    /// What it reads.
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) columns: Vec<ColumnDescription>,
+    /// What is known of the server and of the query is from another transaction, and is asked again.
+    pub(crate) is_known: bool,
+    /// The query reads these for the next export, too, unless something changes.
+    pub(crate) may_be_known: bool,
+}
+
+/// Tables that were found.
+#[derive(Clone, Debug)]
+pub(crate) struct TablesAhead {
     /// The names that will be looked up again.
     pub(crate) names: Vec<RelationName>,
     pub(crate) relations: Vec<Relation>,
@@ -36,20 +57,35 @@ impl Ahead {
     ///
     /// Errors that end the session.
     pub(crate) fn ask(&self, session: &mut Session, begin: &str, held: &[Held]) -> Result<bool> {
-        at_once(session, begin, held, |session, begin, snapshot| {
-            let questions = TableQuestions {
-                begin,
-                snapshot,
-                pid_index: PID_INDEX,
-                and_traits: self.is_known,
-                names: &self.names,
-                relations: &self.relations,
-                are_many: self.are_many,
-                columns: self.columns.as_deref(),
-                only: self.only,
-                and_open: self.opens_no_more,
-            };
-            ask_about_tables(session, &questions)
+        at_once(session, begin, held, |session, begin, snapshot| match self {
+            Self::Tables(tables) => {
+                let questions = TableQuestions {
+                    begin,
+                    snapshot,
+                    pid_index: PID_INDEX,
+                    and_traits: tables.is_known,
+                    names: &tables.names,
+                    relations: &tables.relations,
+                    are_many: tables.are_many,
+                    columns: tables.columns.as_deref(),
+                    only: tables.only,
+                    and_open: tables.opens_no_more,
+                };
+                ask_about_tables(session, &questions)
+            }
+            Self::Query(query) => {
+                let oids: Vec<u32> = query.relations.iter().map(|relation| relation.oid).collect();
+                let questions = QueryQuestions {
+                    begin,
+                    snapshot,
+                    pid_index: PID_INDEX,
+                    and_traits: query.is_known,
+                    sql: &query.sql,
+                    relations: &oids,
+                    columns: &query.columns,
+                };
+                ask_about_query_under_locks(session, &questions)
+            }
         })
     }
 }
@@ -71,13 +107,14 @@ fn at_once(
     ask: impl FnOnce(&mut Session, &str, &str) -> Result<Option<Vec<Answer>>, CatalogError>,
 ) -> Result<bool> {
     let names: Vec<&str> = held.iter().map(|held| held.quoted.as_str()).collect();
-    let lock = lock_all(&names.join(", "));
+    let lock = (!names.is_empty()).then(|| lock_all(&names.join(", ")));
     let anew = format!("ROLLBACK; {begin}");
     let begin = if session.transaction_status() == TransactionStatus::Idle { begin } else { &anew };
     // What would have to wait is not asked at once: a lock may take as long as its timeout says, and all
     // other answers have to come within the read timeout. Without NOWAIT, a link that froze here was never
     // noticed.
-    let (first, snapshot) = (format!("{begin}; {lock} NOWAIT"), snapshot_query(session));
+    let now = lock.as_ref().map(|lock| format!("; {lock} NOWAIT")).unwrap_or_default();
+    let (first, snapshot) = (format!("{begin}{now}"), snapshot_query(session));
     let answers = match ask(session, &first, &snapshot) {
         Ok(Some(answers)) => answers,
         Ok(None) => return Ok(false),
@@ -91,8 +128,8 @@ fn at_once(
         }
         Err(error) => return Err(not_begun(error.into())),
     };
-    let executed = [anew.as_str(), LOCKING, &lock, LOCKED];
-    let executed = executed.into_iter().map(|sql| Answer::new(sql, &[], Vec::new()));
+    let locked = lock.iter().flat_map(|lock| [LOCKING, lock.as_str(), LOCKED]);
+    let executed = [anew.as_str()].into_iter().chain(locked).map(|sql| Answer::new(sql, &[], Vec::new()));
     session.keep_answers(executed.chain(answers).collect());
     Ok(true)
 }

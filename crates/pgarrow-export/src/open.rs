@@ -37,7 +37,7 @@ use crate::planner::{PageWish, Slices, Slicing};
 use crate::proof::Proof;
 use crate::run::Run;
 use crate::source::extract::{Named, Request, What};
-use opening::{Opening, Planned};
+use opening::{LookedUp, Opening, Planned};
 use query::QuerySubject;
 pub(crate) use tables::find_tables;
 use tables::{TablesSubject, names};
@@ -84,27 +84,24 @@ struct Planner<'a> {
     problems: Vec<Error>,
 }
 
-impl What {
-    /// The names that will be looked up first. A name that is wrong is reported then.
-    fn names(&self) -> Vec<RelationName> {
-        match self {
-            Self::Table(name) => RelationName::parse(name).into_iter().collect(),
-            Self::Tables(named) => names(named).unwrap_or_default(),
-            Self::Query(_) | Self::Slice(_) => Vec::new(),
-        }
-    }
-
-    /// It is tables alone, and all rows of them.
-    fn is_plain(&self) -> bool {
-        match self {
-            Self::Table(_) => true,
-            Self::Tables(named) => named.selections.is_empty() && named.queries.is_empty(),
-            Self::Query(_) | Self::Slice(_) => false,
-        }
-    }
-}
-
 impl Request {
+    /// What will be looked up first. A name or a statement that is wrong is reported then.
+    fn looked_up(&self) -> LookedUp {
+        let names = match &self.what {
+            What::Table(name) => RelationName::parse(name).into_iter().collect(),
+            What::Tables(named) => names(named).unwrap_or_default(),
+            What::Query(sql) => return self.looked_up_for_query(sql),
+            What::Slice(_) => Vec::new(),
+        };
+        // Tables alone, and all rows of them.
+        let is_plain = match &self.what {
+            What::Table(_) => true,
+            What::Tables(named) => named.selections.is_empty() && named.queries.is_empty(),
+            What::Query(_) | What::Slice(_) => false,
+        };
+        LookedUp { names, query: None, may_be_known: self.filter.is_none() && is_plain }
+    }
+
     pub(crate) fn open(
         self,
         pool: &Pool,
@@ -119,13 +116,12 @@ impl Request {
             // A slice is one stream: what several readers need is not probed.
             options.readers.get_or_insert(1);
         }
-        let first = |session, may_be_known| {
-            let names = self.what.names();
-            Opening::new(pool, session, &options, &names, may_be_known, connect, cancel)
-        };
-        let opening = first(session, self.filter.is_none() && self.what.is_plain());
+        let mut looked_up = self.looked_up();
+        let opening = Opening::new(pool, session, &options, &looked_up, connect, cancel);
+        looked_up.may_be_known = false;
+        let anew = |session| Opening::new(pool, session, &options, &looked_up, connect, cancel);
         let planned = opening.and_then(|opening| self.plan(opening)).and_then(|planned| match planned {
-            Planned::Outdated(session) => first(*session, false).and_then(|opening| self.plan(opening)),
+            Planned::Outdated(session) => anew(*session).and_then(|opening| self.plan(opening)),
             planned => Ok(planned),
         });
         let engine = planned.and_then(|planned| match planned {
@@ -193,7 +189,7 @@ fn plan_held<S: Subject>(subject: &S, mut opening: Opening<'_>, pages: &PageWish
         let (options, traits) = (&prepared.options, &prepared.traits);
         let may_lock = traits.is_plain_postgres
             && problems.is_empty()
-            && !held.is_empty()
+            && (!held.is_empty() || ahead.is_some())
             && held.iter().all(|held| held.is_lockable);
         let asked = match may_lock && (ahead.is_some() || !is_known) {
             true => begin_ahead(&mut session, ahead.as_ref(), &held, no_views, options),

@@ -33,6 +33,11 @@ impl Session {
         self.begin()?;
         self.outgoing.query(sql)?;
         self.send(PHASE)?;
+        self.receive_script()
+    }
+
+    /// The answer to a script.
+    pub(crate) fn receive_script(&mut self) -> Result<Vec<Vec<Row>>, Error> {
         let mut answers = Vec::new();
         loop {
             let message = self.receive_or_fail(PHASE)?;
@@ -98,9 +103,20 @@ impl Session {
         self.answers = answers;
     }
 
+    /// As [`keep_answers`](Self::keep_answers): [`describe`](Self::describe) takes this description once.
+    pub fn keep_description(&mut self, sql: &str, description: Description) {
+        self.description = Some((sql.to_owned(), description));
+    }
+
+    /// The description of `sql` that is kept, if there is one. It is kept no longer.
+    pub fn take_description(&mut self, sql: &str) -> Option<Description> {
+        self.description.take_if(|(of, _)| of == sql).map(|(_, description)| description)
+    }
+
     /// Forgets the answers that nobody has taken.
     pub fn forget_answers(&mut self) {
         self.answers.clear();
+        self.description = None;
     }
 
     /// Runs `ask`. In it, [`query`](Self::query) and [`execute`](Self::execute) take each of these answers
@@ -113,8 +129,12 @@ impl Session {
     }
 
     /// The answer to this statement, if it is there.
-    pub(crate) fn take_answer(&mut self, sql: &str, parameters: &[Option<&str>]) -> Option<Vec<Row>> {
+    pub(crate) fn take_answer(
+        &mut self,
+        sql: &str,
+        parameters: &[Option<&str>],
+    ) -> Option<Result<Vec<Row>, Error>> {
         let index = self.answers.iter().position(|answer| answer.is_of(sql, parameters))?;
-        Some(self.answers.swap_remove(index).rows)
+        Some(self.answers.swap_remove(index).into_result())
     }
 }

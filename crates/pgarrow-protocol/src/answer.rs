@@ -1,5 +1,7 @@
 //! The server's answers to statements whose answer is small.
 
+use crate::error::Error;
+
 /// Memory of a row and of a value beside their text: a value of 4 bytes on the wire takes 24 here.
 pub(crate) const ROW_BYTES: usize = size_of::<Row>() + 16;
 pub(crate) const VALUE_BYTES: usize = size_of::<Option<String>>() + 16;
@@ -32,19 +34,41 @@ impl Row {
 pub struct Answer {
     sql: String,
     parameters: Vec<Option<String>>,
-    pub(crate) rows: Vec<Row>,
+    given: Given,
+}
+
+/// What the server has said.
+#[derive(Clone, Debug)]
+enum Given {
+    Rows(Vec<Row>),
+    Refused(Error),
 }
 
 impl Answer {
     /// `rows` is the server's answer to `sql` with these parameters.
     pub fn new(sql: impl Into<String>, parameters: &[Option<&str>], rows: Vec<Row>) -> Self {
         let parameters = parameters.iter().map(|parameter| parameter.map(str::to_owned)).collect();
-        Self { sql: sql.into(), parameters, rows }
+        Self { sql: sql.into(), parameters, given: Given::Rows(rows) }
     }
 
-    /// The server's rows.
+    /// The server has refused `sql`, without parameters, with this error.
+    pub fn refused(sql: impl Into<String>, error: Error) -> Self {
+        Self { sql: sql.into(), parameters: Vec::new(), given: Given::Refused(error) }
+    }
+
+    /// The server's rows; none if it has refused.
     pub fn rows(&self) -> &[Row] {
-        &self.rows
+        match &self.given {
+            Given::Rows(rows) => rows,
+            Given::Refused(_) => &[],
+        }
+    }
+
+    pub(crate) fn into_result(self) -> Result<Vec<Row>, Error> {
+        match self.given {
+            Given::Rows(rows) => Ok(rows),
+            Given::Refused(error) => Err(error),
+        }
     }
 
     /// Whether this is the answer to `sql` with these parameters.

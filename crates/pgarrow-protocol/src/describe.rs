@@ -29,6 +29,9 @@ impl Session {
     /// [`ErrorKind::Server`](crate::ErrorKind::Server) if the statement is wrong; the session can be
     /// used afterwards.
     pub fn describe(&mut self, sql: &str) -> Result<Description, Error> {
+        if let Some(description) = self.take_description(sql) {
+            return Ok(description);
+        }
         self.begin()?;
         self.ask_to_describe(sql)?;
         self.send(PHASE)?;
@@ -44,6 +47,13 @@ impl Session {
 
     /// The answer to [`ask_to_describe`](Self::ask_to_describe).
     pub(crate) fn receive_description(&mut self) -> Result<Description, Error> {
+        let description = self.receive_described()?;
+        self.expect_ready(PHASE)?;
+        Ok(description)
+    }
+
+    /// The same without the end of the answer.
+    pub(crate) fn receive_described(&mut self) -> Result<Description, Error> {
         self.expect_empty(PHASE, b'1')?;
         let message = self.receive_or_fail(PHASE)?;
         if message.tag != b't' {
@@ -60,7 +70,6 @@ impl Session {
             b'n' if message.body.is_empty() => None,
             tag => return Err(self.unexpected(PHASE, tag)),
         };
-        self.expect_ready(PHASE)?;
         Ok(Description { parameters, columns })
     }
 }

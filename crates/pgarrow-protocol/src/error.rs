@@ -5,9 +5,10 @@ use crate::server_error::ServerError;
 /// Why a call of this crate did not succeed. One pointer wide.
 ///
 /// The message names the server and the phase and never holds a password or a value from a table.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,

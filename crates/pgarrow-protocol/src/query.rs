@@ -33,8 +33,8 @@ impl Session {
     /// [`ErrorKind::Server`] if a statement fails; the session can be used afterwards.
     /// A COPY is refused: use [`copy_out`](Self::copy_out) or [`copy_in`](Self::copy_in).
     pub fn execute(&mut self, sql: &str) -> Result<(), Error> {
-        if self.take_answer(sql, &[]).is_some() {
-            return Ok(());
+        if let Some(answer) = self.take_answer(sql, &[]) {
+            return answer.map(drop);
         }
         self.begin()?;
         self.outgoing.query(sql)?;
@@ -123,8 +123,8 @@ impl Session {
     /// [`ErrorKind::Server`] if the statement fails; the session can be used afterwards.
     /// [`ErrorKind::Protocol`] for a value that is not UTF-8.
     pub fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Row>, Error> {
-        if let Some(rows) = self.take_answer(sql, parameters) {
-            return Ok(rows);
+        if let Some(answer) = self.take_answer(sql, parameters) {
+            return answer;
         }
         let n_columns = self.ask(sql, parameters)?;
         let rows = self.receive_rows(n_columns)?;
@@ -202,6 +202,11 @@ impl Session {
         self.outgoing.execute()?;
         self.outgoing.sync()?;
         self.send(PHASE)?;
+        self.receive_n_columns()
+    }
+
+    /// What comes before the rows of a statement that was parsed, bound and described.
+    pub(crate) fn receive_n_columns(&mut self) -> Result<Option<usize>, Error> {
         self.expect_empty(PHASE, b'1')?;
         self.expect_empty(PHASE, b'2')?;
         let message = self.receive_or_fail(PHASE)?;

@@ -36,6 +36,7 @@ use crate::answer::Answer;
 use crate::backend::{BackendKey, TransactionStatus};
 use crate::config::{Config, ProtocolVersion};
 use crate::cursor::BodyError;
+use crate::describe::Description;
 use crate::error::{Error, ErrorKind};
 use crate::frame::Tag;
 use crate::frontend::Outgoing;
@@ -109,6 +110,8 @@ pub struct Session {
     pub(crate) encoding: &'static str,
     /// Answers that are already there: see [`Session::with_answers`].
     pub(crate) answers: Vec<Answer>,
+    /// A description that is already there, with its statement.
+    pub(crate) description: Option<(String, Description)>,
 }
 
 /// A whole message with its own copy of the body: not for the hot path.
@@ -149,6 +152,7 @@ impl Session {
             talk_bytes: 0,
             encoding: UTF8,
             answers: Vec::new(),
+            description: None,
         }
     }
 

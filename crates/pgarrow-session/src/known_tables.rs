@@ -2,18 +2,20 @@
 //! them: it looks them up in its transaction, and begins anew if they mean something else by then.
 
 use pgarrow_catalog::{Relation, ServerTraits};
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{ColumnDescription, Session};
 
 /// The most entries.
 const ENTRIES_MAX: usize = 1024;
 
-/// The traits of a server, and the relations that some names meant.
+/// The traits of a server, and the relations that some names meant, or that a query read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KnownTables {
     /// The server's traits.
     pub traits: ServerTraits,
-    /// The relations, in the order of the names.
+    /// The relations, in the order of the names; or those that a query reads.
     pub relations: Vec<Relation>,
+    /// The columns of a query.
+    pub columns: Vec<ColumnDescription>,
 }
 
 /// What decides what names mean to a session of the pool.
@@ -26,7 +28,7 @@ pub struct NamesInUse {
 }
 
 impl NamesInUse {
-    /// `names` as they were typed, in transactions of `session` with this role and these settings. `None` if
+    /// `names` as they were typed, or the text of a query, in transactions of `session` with this role and these settings. `None` if
     /// the server does not report its version, or no names are known.
     pub fn new(
         session: &Session,
@@ -87,7 +89,7 @@ mod tests {
             restricts_relation_kinds: true,
             backend_pid: None,
         };
-        KnownTables { traits, relations: Vec::new() }
+        KnownTables { traits, relations: Vec::new(), columns: Vec::new() }
     }
 
     #[test]

@@ -3,4 +3,5 @@
 
 mod ahead;
 mod fuzz;
+mod queries;
 mod target;

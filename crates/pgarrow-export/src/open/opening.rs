@@ -14,7 +14,7 @@ use pgarrow_session::{
 };
 use pgarrow_types::Message;
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, QueryAhead, TablesAhead};
 use crate::engine::{Engine, Job};
 use crate::fewer;
 use crate::keeper::Keeper;
@@ -33,6 +33,23 @@ pub(super) enum Planned {
     Engine(Box<Engine>),
     /// What an earlier export has found is no longer so: all has to be found anew, on this session.
     Outdated(Box<Session>),
+}
+
+/// What will be looked up first.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp {
+    pub(super) names: Vec<RelationName>,
+    /// A query, as it will be explained.
+    pub(super) query: Option<String>,
+    /// What an earlier export has found will do.
+    pub(super) may_be_known: bool,
+}
+
+impl LookedUp {
+    /// As they were typed. No name is a query.
+    fn typed(&self) -> Vec<String> {
+        self.names.iter().map(RelationName::quoted).chain(self.query.clone()).collect()
+    }
 }
 
 /// A session without any lasting work yet, and what is known so far.
@@ -58,19 +75,17 @@ pub(super) struct Prepared<'a> {
     /// What will be looked up first, if it can be known from an earlier export.
     names: Option<NamesInUse>,
     /// What it meant to an earlier export. The traits are from there, too.
-    pub(super) known: Option<Vec<Relation>>,
+    pub(super) known: Option<KnownTables>,
     /// Something is known that the export's transaction has not shown yet.
     pub(super) is_known: bool,
 }
 
 impl<'a> Opening<'a> {
-    /// `names`: what will be looked up first. `may_be_known`: what an earlier export has found will do.
     pub(super) fn new(
         pool: &'a Pool,
         mut session: Session,
         options: &ExportOptions,
-        names: &[RelationName],
-        may_be_known: bool,
+        first: &LookedUp,
         connect: Duration,
         cancel: &'a Cancel,
     ) -> Result<Self> {
@@ -81,17 +96,16 @@ impl<'a> Opening<'a> {
         session.set_read_timeout(options.read_timeout);
         let role = options.role.clone();
         let facts_before = pool.facts(&session, role.as_deref());
-        let typed = names.iter().map(RelationName::quoted).collect();
-        let in_use = NamesInUse::new(&session, role.as_deref(), &options.settings, typed);
-        let known = in_use.as_ref().filter(|_| may_be_known).and_then(|names| pool.known_tables(names));
+        let in_use = NamesInUse::new(&session, role.as_deref(), &options.settings, first.typed());
+        let known = in_use.as_ref().filter(|_| first.may_be_known).and_then(|names| pool.known_tables(names));
         let tried = to_try(&options, facts_before);
         let (traits, shown, known) = match (known, session.backend_pid()) {
-            (Some(KnownTables { traits, relations }), Some(pid)) if tried == ServerFacts::default() => {
-                let traits = ServerTraits { backend_pid: Some(pid), ..traits };
-                (traits, tried, Some(relations))
+            (Some(known), Some(pid)) if tried == ServerFacts::default() => {
+                let traits = ServerTraits { backend_pid: Some(pid), ..known.traits.clone() };
+                (traits, tried, Some(known))
             }
             _ => {
-                let (traits, shown) = look_up_first(&mut session, &options, names, tried)?;
+                let (traits, shown) = look_up_first(&mut session, &options, first, tried)?;
                 (traits, shown, None)
             }
         };
@@ -220,12 +234,20 @@ impl Prepared<'_> {
 
     /// Notes what names mean, for the next export. Behind a pooler, that may be one of another server.
     pub(super) fn keep_tables(&self, ahead: Option<Ahead>) {
-        let may_be_known = |ahead: &Ahead| {
-            ahead.may_be_known && !ahead.is_known && ahead.relations.iter().all(|table| !table.is_temporary())
+        let (may_be_known, relations, columns) = match ahead {
+            Some(Ahead::Tables(TablesAhead { may_be_known, is_known, relations, .. })) => {
+                (may_be_known && !is_known, relations, Vec::new())
+            }
+            Some(Ahead::Query(QueryAhead { may_be_known, is_known, relations, columns, .. })) => {
+                (may_be_known && !is_known, relations, columns)
+            }
+            None => return,
         };
-        let Some(ahead) = ahead.filter(may_be_known) else { return };
+        if !may_be_known || relations.iter().any(Relation::is_temporary) {
+            return;
+        }
         if let Some(names) = self.names.clone().filter(|_| !self.pooled.is_pooled()) {
-            let tables = KnownTables { traits: self.traits.clone(), relations: ahead.relations };
+            let tables = KnownTables { traits: self.traits.clone(), relations, columns };
             self.pool.keep_tables(names, Some(tables));
         }
     }
@@ -296,19 +318,20 @@ fn is_alone_on_standby(traits: &ServerTraits, options: &ExportOptions) -> bool {
     traits.in_recovery && options.readers_wanted() > 1 && !options.inconsistent
 }
 
-/// Begins the transaction to look things up in and asks about the server and about `names`, in one round trip
+/// Begins the transaction to look things up in and asks about the server and about `first`, in one round trip
 /// if it can be. Also returns what the server has shown of what was to be `tried`.
 fn look_up_first(
     session: &mut Session,
     options: &ExportOptions,
-    names: &[RelationName],
+    first: &LookedUp,
     tried: ServerFacts,
 ) -> Result<(ServerTraits, ServerFacts)> {
     if session.transaction_status() == TransactionStatus::Idle {
         let begin = look_up_statements(session, options)?;
         let questions = FirstQuestions {
             begin: &begin,
-            names,
+            names: &first.names,
+            query: first.query.as_deref(),
             tries_copy: tried.has_copy,
             tries_snapshot: tried.exports_snapshots,
         };

@@ -1,18 +1,21 @@
 //! From a query to its plan.
 
-use pgarrow_catalog::{CatalogError, Relation, ResolvedColumn, explained_relations, query_columns};
+use pgarrow_catalog::{
+    CatalogError, QUERY_BYTES_MAX, Relation, ResolvedColumn, explained_relations, query_columns,
+};
 use pgarrow_protocol::Session;
-use pgarrow_session::{Error, ErrorKind, Result, without_read_timeout};
+use pgarrow_session::{Error, ErrorKind, KnownTables, Result, without_read_timeout};
 use pgarrow_types::option::{ONLY, READ_MODE, SPLIT_ON};
-use pgarrow_types::{PgColumn, message};
+use pgarrow_types::{NumericForm, PgColumn, message};
 
 use super::fixed::{Fixed, Parts};
-use super::opening::Opening;
+use super::opening::{LookedUp, Opening};
 use super::parameters::{bind, check_number};
 use super::{ONE_LIMIT, Planner, Subject, ToPlan, plan, refused};
+use crate::ahead::{Ahead, QueryAhead};
 use crate::choose::{Chosen, all_exist, choose};
 use crate::locks::Held;
-use crate::options::ReadMode;
+use crate::options::{ExportOptions, ReadMode};
 use crate::plan::Plan;
 use crate::planner::select::Selection;
 use crate::planner::{KeySource, Slices, Slicing, key_slices};
@@ -20,6 +23,9 @@ use crate::proof::Proof;
 use crate::scan::scan;
 use crate::source::extract::{NamedQuery, Request};
 use crate::statement::Statement;
+
+/// The longest query that is known to the next export: a pool knows up to 1,024 of them.
+const KNOWN_BYTES_MAX: usize = 4096;
 
 /// A query with its values bound.
 pub(super) struct QueryToPlan<'r> {
@@ -184,6 +190,19 @@ impl<'r> QueryToPlan<'r> {
 }
 
 impl Request {
+    /// What will be looked up first for a query.
+    pub(super) fn looked_up_for_query(&self, sql: &str) -> LookedUp {
+        let statement = match self.check_query() {
+            Ok(()) if self.parameters.is_empty() => Statement::parse(sql).ok(),
+            _ => None,
+        };
+        let query = statement.map(|statement| statement.text().to_owned());
+        let query = query.filter(|query| query.len() <= QUERY_BYTES_MAX);
+        let may_be_known = opens_no_more(&self.options)
+            && query.as_ref().is_some_and(|query| query.len() <= KNOWN_BYTES_MAX);
+        LookedUp { names: Vec::new(), query, may_be_known }
+    }
+
     /// Refuses options that cannot be combined with a query.
     pub(super) fn check_query(&self) -> Result<()> {
         if self.columns.is_some() || self.filter.is_some() {
@@ -217,10 +236,31 @@ impl Subject for QuerySubject<'_> {
     type Found = FoundQuery;
 
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundQuery>> {
-        let found = self.0.find(opening)?;
+        let sql = self.0.statement.text();
+        // Locks, and the questions behind them, show whether it is still so.
+        let known = opening.prepared.known.take();
+        let is_known = known.is_some();
+        let (found, columns) = match known {
+            Some(KnownTables { relations, columns, .. }) => {
+                (FoundQuery { relations: Some(relations), fixed: None }, Some(columns))
+            }
+            None => {
+                let description = opening.session()?.take_description(sql);
+                (self.0.find(opening)?, description.and_then(|description| description.columns))
+            }
+        };
+        let opens_no_more = opens_no_more(&opening.prepared.options);
+        let known = found.relations.clone().zip(columns).filter(|_| opens_no_more);
+        let ahead = known.map(|(relations, columns)| QueryAhead {
+            sql: sql.to_owned(),
+            relations,
+            columns,
+            is_known,
+            may_be_known: sql.len() <= KNOWN_BYTES_MAX,
+        });
         Ok(ToPlan {
             held: self.0.held(&found),
-            ahead: None,
+            ahead: ahead.map(Ahead::Query),
             found,
             no_views: false,
             slicing: opening.slicing(),
@@ -243,6 +283,13 @@ impl Subject for QuerySubject<'_> {
         let proof = Proof::plan(planner.keeper, &plans, &roots, planner.traits)?;
         Ok(proof.map(|proof| (plans, proof)))
     }
+}
+
+/// Planning a query opens nothing. To find bounds or digits it reads, and what that opens must be asked
+/// afterwards.
+fn opens_no_more(options: &ExportOptions) -> bool {
+    let ExportOptions { types, columns, split_on, .. } = options;
+    split_on.is_none() && types.numeric != NumericForm::Scan && columns.is_empty()
 }
 
 /// Where a character of a text is, counted from 1.

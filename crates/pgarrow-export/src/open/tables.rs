@@ -17,7 +17,7 @@ use super::opening::Opening;
 use super::query::{FoundQuery, QueryToPlan};
 use super::table::{TableToPlan, is_table, readers_of, refuse_of_others, refuse_only};
 use super::{Planner, Subject, ToPlan, refused};
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, TablesAhead};
 use crate::choose::{choose_and_say, not_there};
 use crate::locks::Held;
 use crate::options::ExportOptions;
@@ -145,7 +145,7 @@ impl Subject for TablesSubject<'_> {
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundTables>> {
         let mut problems = Vec::new();
         // Locks, and the questions behind them, show whether it is still so.
-        let known = opening.prepared.known.take();
+        let known = opening.prepared.known.take().map(|known| known.relations);
         let is_known = known.is_some();
         let found = match known {
             Some(known) => Ok(known),
@@ -204,7 +204,7 @@ impl Subject for TablesSubject<'_> {
         let ExportOptions { types, columns, .. } = &opening.prepared.options;
         let may_scan = types.numeric == NumericForm::Scan || !columns.is_empty();
         // A name that cannot be read is among the problems.
-        let ahead = names(self.named).ok().map(|names| Ahead {
+        let ahead = names(self.named).ok().map(|names| TablesAhead {
             names,
             relations: relations.clone(),
             are_many: self.is_many,
@@ -223,7 +223,7 @@ impl Subject for TablesSubject<'_> {
         let first = relations.first().filter(|_| !self.is_many);
         Ok(ToPlan {
             held,
-            ahead: ahead.filter(|_| may_ask),
+            ahead: ahead.filter(|_| may_ask).map(Ahead::Tables),
             no_views: opening.prepared.traits.restricts_relation_kinds
                 && conditions.is_empty()
                 && queries.is_empty()

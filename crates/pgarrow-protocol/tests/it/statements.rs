@@ -1,6 +1,6 @@
 //! execute, query and describe, and what comes between them.
 
-use pgarrow_protocol::{Answer, Error, ErrorKind, Session};
+use pgarrow_protocol::{Answer, Description, Error, ErrorKind, Question, Session};
 
 use crate::script::{Server, Step, logged_in, message, ready};
 
@@ -223,6 +223,71 @@ fn a_description_behind_other_statements() {
             session.execute("ROLLBACK").unwrap();
         });
     }
+}
+
+#[test]
+fn questions_behind_a_script() {
+    let done = |tag: &str| message(b'C', format!("{tag}\0").as_bytes());
+    let error = |text: &str| message(b'E', format!("SERROR\0C{text}\0Mno\0\0").as_bytes());
+    let executed =
+        |tag: &str| [message(b'1', b""), message(b'2', b""), message(b'n', b""), done(tag)].concat();
+    let parsed = [message(b'1', b""), message(b'2', b"")].concat();
+    let row = message(b'D', b"\0\x01\0\0\0\x01x");
+    let rows = [&parsed[..], &row_description(), &row, &done("SELECT 1")].concat();
+    let described = [message(b'1', b""), message(b't', b"\0\0"), row_description()].concat();
+    let begun = [done("BEGIN"), ready(b'T')].concat();
+    let (guard, release) = (executed("SAVEPOINT"), executed("RELEASE"));
+    let all = [&guard[..], &described, &rows, &release, &ready(b'T')].concat();
+    // Behind an error, the server skips everything up to Sync.
+    let no_transaction = [error("25P01"), ready(b'I')].concat();
+    let refused = [&guard[..], &error("42601"), &ready(b'E')].concat();
+    let refused_later = [&guard[..], &described, &parsed, &error("22012"), &ready(b'E')].concat();
+    let not_begun = [error("42501"), ready(b'I')].concat();
+    let too_few = [&guard[..], &described, &ready(b'T')].concat();
+    let data = [&guard[..], &message(b'd', b"x")].concat();
+    let run = |answers: [&[u8]; 2]| {
+        let mut steps: Vec<Step> = b"QPBDEPDPBDEPBDES".iter().map(|tag| Step::Expect(*tag)).collect();
+        steps.push(Step::Send(answers.concat()));
+        with_session(steps, |session| {
+            let asked = [Question::Description("select 'x'"), Question::Rows("select 'x'")];
+            session.query_script_and("BEGIN", &asked, true)
+        })
+    };
+    let state = |refused: &Option<Error>| refused.as_ref().and_then(|e| e.sqlstate().map(str::to_owned));
+    for (answer, n_replies, refused, is_guarded) in [
+        (&all, 2, None, true),
+        (&no_transaction, 0, Some("25P01"), false),
+        (&refused, 0, Some("42601"), true),
+        (&refused_later, 1, Some("22012"), true),
+    ] {
+        let replies = run([&begun, answer]).unwrap();
+        assert_eq!((replies.script.len(), replies.replies.len()), (1, n_replies));
+        assert_eq!((state(&replies.refused).as_deref(), replies.is_guarded), (refused, is_guarded));
+    }
+    // The script's error goes first, and the session can be used.
+    assert_eq!(run([&not_begun, &no_transaction]).unwrap_err().sqlstate(), Some("42501"));
+    for answer in [&too_few, &data] {
+        assert_eq!(run([&begun, answer]).unwrap_err().kind(), ErrorKind::Protocol);
+    }
+}
+
+#[test]
+fn a_refusal_that_is_there_is_not_asked_for() {
+    let report = [message(b'E', b"SERROR\0C42601\0Mno\0\0"), ready(b'I')].concat();
+    let steps = [Step::Expect(b'Q'), Step::Send(report)];
+    with_session(steps.into(), |session| {
+        let error = session.execute("selec").unwrap_err();
+        session.keep_answers(vec![Answer::refused("selec", error)]);
+        assert_eq!(session.query("selec", &[]).unwrap_err().sqlstate(), Some("42601"));
+        let description = Description { parameters: Vec::new(), columns: None };
+        session.keep_description("select", description.clone());
+        assert_eq!(session.take_description("other"), None);
+        assert_eq!(session.describe("select").unwrap(), description);
+        assert_eq!(session.take_description("select"), None);
+        session.keep_description("select", description);
+        session.forget_answers();
+        assert_eq!(session.take_description("select"), None);
+    });
 }
 
 #[test]

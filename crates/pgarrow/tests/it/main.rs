@@ -52,6 +52,7 @@ mod params;
 mod planning;
 mod pooler;
 mod progress;
+mod queries;
 mod readers;
 mod refused;
 mod rejected;

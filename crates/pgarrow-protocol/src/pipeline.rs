@@ -1,0 +1,139 @@
+//! Statements behind a script, in its round trip: also those with a text that is not ours.
+//!
+//! ```text
+//!  Q script · P B D E (SAVEPOINT) · for each: P B D E │ P D(statement) · P B D E (RELEASE) · S ──▶ … Z … Z
+//! ```
+//!
+//! In a script, the text of a user could end a statement and begin another one. Here each is one message,
+//! which the server takes for one statement or refuses.
+//!
+//! A statement must not run if the script in front of it has failed: it would be in no transaction, or in
+//! another one. So SAVEPOINT comes first. The server refuses it outside of a transaction block, and in a
+//! failed one. Then it skips all messages up to Sync. After another refusal, [`UNDO`] leads back to where
+//! the script has ended.
+
+use crate::answer::Row;
+use crate::describe::Description;
+use crate::error::Error;
+use crate::session::Session;
+
+const PHASE: &str = "query";
+
+const GUARD: &str = "SAVEPOINT pgarrow_ahead";
+const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_ahead";
+
+/// What to execute after a statement was refused that is not the first: the transaction is then as the script
+/// has left it.
+pub const UNDO: &str = "ROLLBACK TO SAVEPOINT pgarrow_ahead; RELEASE SAVEPOINT pgarrow_ahead";
+
+/// The longest texts of a pipeline, in bytes. The server may answer while it has not received all of them:
+/// what is left must have room in the buffers of the connection, or both sides would wait for ever.
+pub const PIPELINE_BYTES_MAX: usize = 32 * 1024;
+
+/// A statement behind a script.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// Runs it, as [`Session::query`] without parameters.
+    Rows(&'a str),
+    /// Describes it, as [`Session::describe`].
+    Description(&'a str),
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The rows of [`Question::Rows`].
+    Rows(Vec<Row>),
+    /// The answer to [`Question::Description`].
+    Description(Description),
+}
+
+/// What came of a script and of the questions behind it.
+#[derive(Debug)]
+pub struct Replies {
+    /// The rows of each statement of the script.
+    pub script: Vec<Vec<Row>>,
+    /// The replies, up to the question that was refused.
+    pub replies: Vec<Reply>,
+    /// The server has refused the question behind the last reply, and has not looked at later ones.
+    pub refused: Option<Error>,
+    /// The transaction was open for the questions, so that [`UNDO`] can be executed after a refusal.
+    pub is_guarded: bool,
+}
+
+impl Session {
+    /// Runs a script as [`query_script`](Self::query_script) does, which must leave a transaction open. In
+    /// the same round trip, the server answers questions in that transaction. The caller keeps their texts
+    /// below [`PIPELINE_BYTES_MAX`].
+    ///
+    /// `may_wait`: the server may take any time to answer the questions, whatever the read timeout is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the script, and those that end the session. A question that is refused is none of them.
+    pub fn query_script_and(
+        &mut self,
+        script: &str,
+        questions: &[Question<'_>],
+        may_wait: bool,
+    ) -> Result<Replies, Error> {
+        self.begin()?;
+        self.outgoing.query(script)?;
+        let guarded = || {
+            let inner = questions.iter().copied();
+            [Question::Rows(GUARD)].into_iter().chain(inner).chain([Question::Rows(RELEASE)])
+        };
+        for question in guarded() {
+            match question {
+                Question::Rows(sql) => {
+                    self.outgoing.parse(sql)?;
+                    self.outgoing.bind(&[])?;
+                    self.outgoing.describe_portal()?;
+                    self.outgoing.execute()?;
+                }
+                Question::Description(sql) => {
+                    self.outgoing.parse(sql)?;
+                    self.outgoing.describe_statement()?;
+                }
+            }
+        }
+        self.outgoing.sync()?;
+        self.send(PHASE)?;
+        let script = self.receive_script();
+        if script.is_err() && self.is_broken() {
+            return Err(script.err().unwrap_or_else(|| self.violation(PHASE, "no answer")));
+        }
+        // The server answers to Sync even if the script has failed.
+        let read_timeout = self.read_timeout();
+        if may_wait && script.is_ok() {
+            self.set_read_timeout(None);
+        }
+        let mut replies = Vec::with_capacity(questions.len() + 2);
+        let received = guarded().try_for_each(|question| {
+            replies.push(self.receive_reply(question)?);
+            Ok(())
+        });
+        let received = received.and_then(|()| self.expect_ready(PHASE));
+        self.set_read_timeout(read_timeout);
+        let script = script?;
+        let refused = match received {
+            Err(error) if self.is_broken() || error.server_error().is_none() => return Err(error),
+            received => received.err(),
+        };
+        let is_guarded = !replies.is_empty();
+        let replies = replies.into_iter().skip(1).take(questions.len()).collect();
+        Ok(Replies { script, replies, refused, is_guarded })
+    }
+
+    fn receive_reply(&mut self, question: Question<'_>) -> Result<Reply, Error> {
+        match question {
+            Question::Rows(_) => {
+                let n_columns = self.receive_n_columns()?;
+                let rows = self.receive_rows(n_columns)?;
+                self.takes_rows = false;
+                Ok(Reply::Rows(rows))
+            }
+            Question::Description(_) => Ok(Reply::Description(self.receive_described()?)),
+        }
+    }
+}
