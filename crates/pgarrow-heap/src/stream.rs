@@ -59,6 +59,13 @@ impl PageStream {
         self.block
     }
 
+    /// Bytes of the messages of all pages that are still to come, if each is whole and has a message of its
+    /// own.
+    pub fn bytes_to_come(&self) -> usize {
+        const MESSAGE_BYTES: usize = MESSAGE_HEADER_BYTES + TUPLE_HEADER_BYTES + PAGE_BYTES;
+        (self.end.saturating_sub(self.block) as usize).saturating_mul(MESSAGE_BYTES)
+    }
+
     /// The bytes of a tuple that spans messages.
     pub fn carried(&self) -> &[u8] {
         &self.carried
@@ -226,6 +233,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whoever waits for so many bytes at once waits for nothing that will not come.
+    #[test]
+    fn what_is_to_come_is_known_to_the_byte() {
+        let payload = payload(&vec![vec![7; PAGE_BYTES]; 3]);
+        let ends = (0..3).map(|n| STREAM_HEADER_BYTES + n * (TUPLE_HEADER_BYTES + PAGE_BYTES));
+        let bytes = messages(&payload, &ends.chain([payload.len() - 2]).collect::<Vec<_>>());
+        let header_bytes = MESSAGE_HEADER_BYTES + STREAM_HEADER_BYTES;
+        let end_bytes = MESSAGE_HEADER_BYTES + 2;
+        let (mut stream, mut pages, mut at) = (PageStream::new(5, 8), Vec::new(), 0);
+        for n_pages in 0..=3 {
+            let to_come = bytes.len() - end_bytes - at.max(header_bytes);
+            assert_eq!(stream.bytes_to_come(), to_come, "after {n_pages} pages");
+            at += stream.find(&bytes[at..], 1, &mut pages).unwrap().used_bytes;
+        }
+        assert_eq!((at, stream.is_complete()), (bytes.len(), true));
+        assert_eq!(PageStream::new(9, 8).bytes_to_come(), 0);
     }
 
     #[test]

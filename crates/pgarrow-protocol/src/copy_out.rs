@@ -98,6 +98,12 @@ impl CopyOut<'_> {
         self.session.wire.consume(n_bytes);
     }
 
+    /// For who knows what is to come: over TCP, [`advance`](Self::advance) waits for `n_bytes` more at once,
+    /// or for a moment if fewer come. Holds until the next call.
+    pub fn want_at_once(&mut self, n_bytes: usize) {
+        self.session.wire.want_at_once(n_bytes);
+    }
+
     /// Bytes received since the statement was sent.
     pub fn bytes_received(&self) -> u64 {
         self.session.bytes_received().saturating_sub(self.bytes_before)

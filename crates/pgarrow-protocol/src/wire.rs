@@ -9,6 +9,8 @@
 //!  Streaming   256 KiB       1 ms      while a COPY streams over TCP, with TLS or without
 //! ```
 //!
+//! Whoever knows how much is still to come chooses the mark for it, and the COPY streams from then on.
+//!
 //! A low-water mark of 256 KiB wakes us once for 32 of the server's 8 KiB writes. The end of the stream
 //! is shorter than the mark, so after a short wait the bytes that are there are taken. A mark above the free
 //! tail would wait for bytes that have no place. The short wait is a poll, which respects the mark too: a
@@ -101,6 +103,17 @@ pub(crate) struct Wire {
     quiet_reads: u32,
     /// The value of `bytes_received` at which a COPY becomes a stream.
     streaming_from: u64,
+    /// Bytes that a stream waits for.
+    streaming_low_water: LowWater,
+}
+
+/// What the low-water mark of a stream follows.
+#[derive(Clone, Copy, Debug)]
+enum LowWater {
+    /// [`STREAMING_LOW_WATER`].
+    Usual,
+    /// As many bytes as are wanted at once.
+    Wanted(usize),
 }
 
 impl Wire {
@@ -116,6 +129,7 @@ impl Wire {
             low_water: 1,
             quiet_reads: 0,
             streaming_from: 0,
+            streaming_low_water: LowWater::Usual,
         })
     }
 
@@ -239,9 +253,19 @@ impl Wire {
     pub(crate) fn start_streaming(&mut self) -> io::Result<()> {
         if self.socket.is_tcp() {
             self.streaming_from = self.bytes_received.saturating_add(STREAMING_FROM);
+            self.streaming_low_water = LowWater::Usual;
             self.set_pace(Pace::Waiting)?;
         }
         Ok(())
+    }
+
+    /// The stream waits for `n_bytes` from now on, if there is one: no more than are still to come.
+    pub(crate) fn want_at_once(&mut self, n_bytes: usize) {
+        self.streaming_low_water = LowWater::Wanted(n_bytes);
+        // Nothing is known about the server's pace. If nothing comes, the next reads find out.
+        if self.pace == Pace::Waiting && self.bytes_received < self.streaming_from {
+            (self.pace, self.streaming_from) = (Pace::Streaming, self.bytes_received);
+        }
     }
 
     pub(crate) fn stop_streaming(&mut self) -> io::Result<()> {
@@ -281,9 +305,12 @@ impl Wire {
         let n_free = if self.tls.is_some() { tls::CIPHERTEXT_BYTES } else { n_free };
         let low_water = match self.pace {
             // A power of two, so that it rarely changes: each change is a system call.
-            Pace::Streaming => {
-                n_free.min(STREAMING_LOW_WATER).checked_ilog2().map_or(1, |exponent| 1 << exponent)
-            }
+            Pace::Streaming => match self.streaming_low_water {
+                LowWater::Usual => {
+                    n_free.min(STREAMING_LOW_WATER).checked_ilog2().map_or(1, |exponent| 1 << exponent)
+                }
+                LowWater::Wanted(n_bytes) => n_free.min(n_bytes).max(1),
+            },
             Pace::Idle | Pace::Waiting => 1,
         };
         if low_water != self.low_water {
@@ -359,3 +386,6 @@ impl Wire {
 pub(crate) fn is_nothing(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,10 @@ const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pgarrow_pages";
 /// The most pages that one search finds in the received bytes: no more fit the buffer.
 const FOUND_MAX: usize = 64;
 
+/// The most bytes that a read of pages waits for. Measured: the server is quicker with pages than with rows,
+/// and a wait for four times as many costs 3 to 7 % of the time, although it wakes us less often.
+const AT_ONCE_BYTES: usize = 64 * 1024;
+
 impl Reader<'_> {
     /// Reads a slice of relations; at least one is read by pages.
     pub(super) fn read_pages(
@@ -244,6 +248,8 @@ impl Heap<'_, '_> {
             Err(error) => return Ok(Window { next: from, end: to, failed: Some(error) }),
         };
         let mut places = Vec::with_capacity(FOUND_MAX);
+        // Of a short one, nothing is known: it may be all headers.
+        let is_long = to - from > WINDOW_MIN;
         loop {
             loop {
                 let there = found.find(stream.buffered(), FOUND_MAX, &mut places);
@@ -286,6 +292,11 @@ impl Heap<'_, '_> {
             reader.note(decoder, stream.bytes_received(), attempt);
             reader.page_bytes = pages.allocated_bytes() + kept.allocated_bytes();
             reader.lease.set(reader.base_bytes(decoder) + reader.held_bytes);
+            if is_long {
+                // Never for more than will come, or the end of the window would come late.
+                let to_come = found.bytes_to_come().saturating_sub(stream.buffered().len());
+                stream.want_at_once(to_come.min(AT_ONCE_BYTES));
+            }
             let started = Moment::now();
             let step = stream.advance();
             started.add_receiving(&mut reader.tally.phases);
