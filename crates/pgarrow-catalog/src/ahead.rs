@@ -21,7 +21,7 @@ use crate::error::CatalogError;
 use crate::explain::estimate_sql;
 use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
 use crate::name::{RelationName, quote_literal, text_array};
-use crate::opened::{beside_sql, members_sql};
+use crate::opened::{beside_sql, labels_sql, members_sql, of_users};
 use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
@@ -245,6 +245,29 @@ pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Vec<Answ
     let answers = session.query_script(&format!("{beside}\n;\nCOMMIT"))?;
     let [beside, _] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| FEWER)?;
     Ok(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())])
+}
+
+/// Asks what [`opened_beside`](crate::opened_beside) and [`renamed_labels`](crate::renamed_labels) will ask.
+///
+/// # Errors
+///
+/// Errors of the server. As for [`ask_and_commit`], nothing is tried again.
+pub fn ask_at_end(
+    session: &mut Session,
+    planned: &[u32],
+    types: &[u32],
+    relations: &[u32],
+) -> Result<Vec<Answer>, CatalogError> {
+    let (beside_sql, labels_sql) = (beside_sql(), labels_sql(session.server_version_num()));
+    let (planned, types, relations) = (array_of(planned), array_of(&of_users(types)), array_of(relations));
+    let beside = inlined(&beside_sql, &["NULL", &format!("'{planned}'")]);
+    let labels = inlined(&labels_sql, &[&format!("'{types}'"), &format!("'{relations}'")]);
+    let answers = session.query_script(&format!("{beside}\n;\n{labels}"))?;
+    let [beside, labels] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| FEWER)?;
+    Ok(vec![
+        Answer::new(beside_sql, &[None, Some(&planned)], beside),
+        Answer::new(labels_sql, &[Some(&types), Some(&relations)], labels),
+    ])
 }
 
 /// What opening a slice executes, and what it asks then.

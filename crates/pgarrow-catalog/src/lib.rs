@@ -43,7 +43,7 @@ mod unique;
 pub use ahead::{
     Asked, EXPORT_SNAPSHOT, FirstQuestions, QUERY_BYTES_MAX, QueryQuestions, SliceQuestions, TableQuestions,
     ask_about_query, ask_about_query_under_locks, ask_about_relation, ask_about_slice, ask_about_tables,
-    ask_and_commit, ask_first, begin_and_ask,
+    ask_and_commit, ask_at_end, ask_first, begin_and_ask,
 };
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;
@@ -60,8 +60,8 @@ pub use name::{
 };
 pub use near::{meant, near_schema, suggest};
 pub use opened::{
-    FIRST_NORMAL_OID, Member, OpenedRelation, locked, opened_beside, renamed_labels, renamed_schemas,
-    what_belongs,
+    FIRST_NORMAL_OID, Member, OpenedRelation, copy_and_ask_beside, locked, opened_beside, renamed_labels,
+    renamed_schemas, what_belongs,
 };
 pub use pages::{
     HeapGroup, HeapTable, NEWEST_KNOWN, OLDEST_BY_PAGES, PageAccess, PageSource, ask_about_pages,

@@ -12,7 +12,7 @@
 //! A statement finds its tables in the newest catalog, whatever its snapshot is, and `ALTER SCHEMA … RENAME`
 //! takes no lock on tables.
 
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{CopyOut, PIPELINE_BYTES_MAX, Session};
 
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_literal};
@@ -208,6 +208,24 @@ pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<Opene
     Ok(opened)
 }
 
+/// Starts a COPY, behind which the server is asked what [`opened_beside`] will ask. Call that next.
+///
+/// # Errors
+///
+/// As for [`Session::copy_out`].
+pub fn copy_and_ask_beside<'s>(
+    session: &'s mut Session,
+    copy: &str,
+    planned: &[u32],
+) -> Result<CopyOut<'s>, pgarrow_protocol::Error> {
+    let planned = array_of(planned);
+    match planned.len() <= PIPELINE_BYTES_MAX / 2 {
+        true => session.copy_out_and(copy, Some((&beside_sql(), &[None, Some(&planned)]))),
+        // Of very many, it is asked later.
+        false => session.copy_out(copy),
+    }
+}
+
 /// The schemas of these relations whose catalog row has changed since the snapshot was taken: by a rename,
 /// or by a GRANT, which looks the same here.
 ///
@@ -237,43 +255,11 @@ pub fn renamed_labels(
     types: &[u32],
     relations: &[u32],
 ) -> Result<Vec<String>, CatalogError> {
-    let types: Vec<u32> = types.iter().copied().filter(|oid| *oid >= FIRST_NORMAL_OID).collect();
+    let types = of_users(types);
     if types.is_empty() && relations.is_empty() {
         return Ok(Vec::new());
     }
-    let is_changed = is_changed(session.server_version_num(), "e");
-    let multirange = match session.server_version_num() >= 140_000 {
-        true => "OR r.rngmultitypid OPERATOR(pg_catalog.=) p.oid",
-        false => "",
-    };
-    let sql = format!(
-        "WITH RECURSIVE part(oid) AS ( \
-           SELECT t.oid FROM (SELECT x.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS x(oid) \
-             UNION SELECT a.atttypid FROM pg_catalog.pg_attribute a \
-             JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS c(oid) ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
-             WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) AS t(oid) \
-           UNION \
-           SELECT b.oid FROM part p CROSS JOIN LATERAL ( \
-             SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END \
-             FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) p.oid \
-             UNION ALL \
-             SELECT a.atttypid FROM pg_catalog.pg_type t \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid \
-             WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND t.typtype OPERATOR(pg_catalog.=) 'c' \
-               AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
-             UNION ALL \
-             SELECT r.rngsubtype FROM pg_catalog.pg_range r \
-             WHERE r.rngtypid OPERATOR(pg_catalog.=) p.oid {multirange}) AS b(oid) \
-           WHERE b.oid OPERATOR(pg_catalog.>=) {FIRST_NORMAL_OID}::pg_catalog.oid) \
-         SELECT p.oid::pg_catalog.text, pg_catalog.format_type(p.oid, NULL), \
-           pg_catalog.bool_or({is_changed})::pg_catalog.text, \
-           pg_catalog.has_schema_privilege(t.typnamespace, 'USAGE')::pg_catalog.text, \
-           pg_catalog.array_agg(e.enumlabel)::pg_catalog.text \
-         FROM part p \
-         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid \
-         JOIN pg_catalog.pg_enum e ON e.enumtypid OPERATOR(pg_catalog.=) p.oid \
-         GROUP BY p.oid, t.typnamespace ORDER BY p.oid"
-    );
+    let sql = labels_sql(session.server_version_num());
     let rows = session.query(&sql, &[Some(&array_of(&types)), Some(&array_of(relations))])?;
     let mut renamed = Vec::new();
     let mut asked = Vec::new();
@@ -301,4 +287,46 @@ pub fn renamed_labels(
     });
     let rows = session.query(&asks.collect::<Vec<_>>().join(" UNION ALL "), &[])?;
     rows.iter().map(|row| text(row, 0)).collect()
+}
+
+/// The types that users have made.
+pub(crate) fn of_users(types: &[u32]) -> Vec<u32> {
+    types.iter().copied().filter(|oid| *oid >= FIRST_NORMAL_OID).collect()
+}
+
+/// The first query of [`renamed_labels`].
+pub(crate) fn labels_sql(server_version_num: u32) -> String {
+    let is_changed = is_changed(server_version_num, "e");
+    let multirange = match server_version_num >= 140_000 {
+        true => "OR r.rngmultitypid OPERATOR(pg_catalog.=) p.oid",
+        false => "",
+    };
+    format!(
+        "WITH RECURSIVE part(oid) AS ( \
+           SELECT t.oid FROM (SELECT x.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS x(oid) \
+             UNION SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.unnest($2::pg_catalog.oid[]) AS c(oid) ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+             WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) AS t(oid) \
+           UNION \
+           SELECT b.oid FROM part p CROSS JOIN LATERAL ( \
+             SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END \
+             FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) p.oid \
+             UNION ALL \
+             SELECT a.atttypid FROM pg_catalog.pg_type t \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid \
+             WHERE t.oid OPERATOR(pg_catalog.=) p.oid AND t.typtype OPERATOR(pg_catalog.=) 'c' \
+               AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+             UNION ALL \
+             SELECT r.rngsubtype FROM pg_catalog.pg_range r \
+             WHERE r.rngtypid OPERATOR(pg_catalog.=) p.oid {multirange}) AS b(oid) \
+           WHERE b.oid OPERATOR(pg_catalog.>=) {FIRST_NORMAL_OID}::pg_catalog.oid) \
+         SELECT p.oid::pg_catalog.text, pg_catalog.format_type(p.oid, NULL), \
+           pg_catalog.bool_or({is_changed})::pg_catalog.text, \
+           pg_catalog.has_schema_privilege(t.typnamespace, 'USAGE')::pg_catalog.text, \
+           pg_catalog.array_agg(e.enumlabel)::pg_catalog.text \
+         FROM part p \
+         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid \
+         JOIN pg_catalog.pg_enum e ON e.enumtypid OPERATOR(pg_catalog.=) p.oid \
+         GROUP BY p.oid, t.typnamespace ORDER BY p.oid"
+    )
 }

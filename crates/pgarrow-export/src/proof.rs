@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgarrow_catalog::{
-    FIRST_NORMAL_OID, Member, OpenedRelation, RelationKind, ServerTraits, locked, opened_beside,
+    FIRST_NORMAL_OID, Member, OpenedRelation, RelationKind, ServerTraits, ask_at_end, locked, opened_beside,
     renamed_labels, renamed_schemas, what_belongs,
 };
 use pgarrow_protocol::Session;
@@ -181,6 +181,14 @@ impl Proof {
         }
     }
 
+    /// The planned relations, if [`after_slice`](Self::after_slice) will first ask what else is open.
+    pub(crate) fn asks_after(&self, plan: &Plan) -> Option<&[u32]> {
+        match plan.reads {
+            Reads::Tables if !self.is_of_each_slice => None,
+            Reads::Tables | Reads::Trees | Reads::Statements => self.planned.as_deref(),
+        }
+    }
+
     /// After a slice was read and its end confirmed, before its last rows are handed out.
     pub(crate) fn after_slice(
         &self,
@@ -261,6 +269,11 @@ impl Proof {
         let plans: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
         if !self.must_ask_meanings(&plans) {
             keeper.ask_and_commit(planned)?;
+        } else if !self.must_ask_schemas(&plans) {
+            let (types, of_relations) = labelled(planned, &plans);
+            let session = &mut keeper.reader.session;
+            let answers = ask_at_end(session, planned, &types, of_relations)?;
+            session.keep_answers(answers);
         }
         let ReaderSession { session, opened, .. } = &mut keeper.reader;
         self.session(session, opened)?;
@@ -294,11 +307,7 @@ impl Proof {
                 return Err(not_to_be_used(text));
             }
         }
-        let types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
-        let types: BTreeSet<u32> = types.collect();
-        let types: Vec<u32> = types.into_iter().collect();
-        // Statements may turn labels into text.
-        let of_relations = if has_statements(plans.iter().copied()) { planned } else { &[] };
+        let (types, of_relations) = labelled(planned, plans);
         let renamed = renamed_labels(session, &types, of_relations)?;
         if !renamed.is_empty() {
             let text = format!(
@@ -309,6 +318,15 @@ impl Proof {
         }
         Ok(())
     }
+}
+
+/// The types whose labels come with the rows, and the relations whose types may do so.
+fn labelled<'p>(planned: &'p [u32], plans: &[&Plan]) -> (Vec<u32>, &'p [u32]) {
+    let types = plans.iter().flat_map(|plan| plan.columns.iter().map(|column| column.type_oid));
+    let types: BTreeSet<u32> = types.collect();
+    // Statements may turn labels into text.
+    let of_relations = if has_statements(plans.iter().copied()) { planned } else { &[] };
+    (types.into_iter().collect(), of_relations)
 }
 
 fn not_to_be_used(text: String) -> Error {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
+use pgarrow_catalog::copy_and_ask_beside;
 use pgarrow_column::make_column;
 use pgarrow_decode::{BatchLimits, CopyDecoder, Effects, LargeError, LargeSource, StopReason};
 use pgarrow_protocol::{CopyOutStep, RowStream, Session};
@@ -130,6 +131,8 @@ pub(crate) struct Attempt {
     stream_bytes: u64,
     /// What the last statement reads.
     part: Option<Part>,
+    /// That statement is all of the slice: what is asked after the slice can be sent with it.
+    is_whole: bool,
 }
 
 impl Attempt {
@@ -143,6 +146,7 @@ impl Attempt {
             wire_bytes: 0,
             stream_bytes: 0,
             part: None,
+            is_whole: false,
         }
     }
 }
@@ -274,6 +278,8 @@ impl<'a> Reader<'a> {
             true => self.read_pages(session, plan, slice, decoder, attempt, outlet)?,
             false => {
                 attempt.reads(slice, None, decoder);
+                // Rows that are set aside are printed in between.
+                attempt.is_whole = self.shared.rejects.is_none();
                 self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?;
             }
         }
@@ -312,7 +318,12 @@ impl<'a> Reader<'a> {
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
             ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => {
                 let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
-                session.copy_out(&sql).map(|stream| Box::new(stream) as _)
+                let asked = self.shared.proof.asks_after(plan).filter(|_| attempt.is_whole);
+                let stream = match asked {
+                    Some(planned) => copy_and_ask_beside(session, &sql, planned),
+                    None => session.copy_out(&sql),
+                };
+                stream.map(|stream| Box::new(stream) as _)
             }
             ReadMode::Select => session.select_out(select).map(|stream| Box::new(stream) as _),
             ReadMode::Cursor => session.cursor_out(select, FETCH_ROWS).map(|stream| Box::new(stream) as _),

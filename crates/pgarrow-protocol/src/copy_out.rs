@@ -33,6 +33,8 @@ pub struct CopyOut<'a> {
     bytes_before: u64,
     /// Bytes of the message that [`RowStream::receive`] is in.
     left: usize,
+    /// Behind the rows comes the answer to a question.
+    has_question: bool,
 }
 
 impl Session {
@@ -43,17 +45,36 @@ impl Session {
     /// [`ErrorKind::Server`] if the server refuses; the session can be used afterwards.
     /// [`ErrorKind::Config`] if `sql` is anything but a binary COPY TO STDOUT.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Error> {
+        self.copy_out_and(sql, None)
+    }
+
+    /// As [`copy_out`](Self::copy_out). In the same round trip, the server answers a question once the COPY is
+    /// over: a statement of [`query`](Self::query) with its parameters. If `query` asks this next, it receives
+    /// that answer; otherwise nobody does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy_out`](Self::copy_out).
+    pub fn copy_out_and(
+        &mut self,
+        sql: &str,
+        question: Option<(&str, &[Option<&str>])>,
+    ) -> Result<CopyOut<'_>, Error> {
         self.begin()?;
         self.check_encoding(PHASE)?;
         let mut machine = Machine::new(self.transaction_status());
         self.outgoing.query(sql)?;
+        if let Some((sql, parameters)) = question {
+            self.ask_behind(sql, parameters)?;
+        }
+        let has_question = question.is_some();
         let bytes_before = self.bytes_received();
         self.send(PHASE)?;
         let message = self.receive_or_fail(PHASE)?;
         match machine.step(message.tag, &message.body) {
             Ok(Step::Started { n_columns, is_binary: true }) => {
                 self.wire.start_streaming().map_err(|cause| self.io_error(&cause, PHASE))?;
-                Ok(CopyOut { session: self, machine, n_columns, bytes_before, left: 0 })
+                Ok(CopyOut { session: self, machine, n_columns, bytes_before, left: 0, has_question })
             }
             Ok(Step::Started { .. }) => {
                 self.abandon("a COPY in text format was left before its end");
@@ -104,9 +125,11 @@ impl CopyOut<'_> {
         self.session.wire.want_at_once(n_bytes);
     }
 
-    /// Bytes received since the statement was sent.
+    /// Bytes received since the statement was sent. If a question was sent behind it, those that were also
+    /// consumed: what else is in the buffer may belong to the answer.
     pub fn bytes_received(&self) -> u64 {
-        self.session.bytes_received().saturating_sub(self.bytes_before)
+        let unread = if self.has_question { self.session.wire.unread().len() as u64 } else { 0 };
+        self.session.bytes_received().saturating_sub(unread).saturating_sub(self.bytes_before)
     }
 
     /// Continues: handles messages other than CopyData, and reads until a whole CopyData is there or the COPY

@@ -1,6 +1,7 @@
-//! Statements behind a script, in its round trip: also those with a text that is not ours.
+//! Statements behind a script or a COPY, in its round trip: also those with a text that is not ours.
 //!
 //! ```text
+//!  Q COPY · P B D E S                                        ──▶ H d* c C Z … Z
 //!  Q script · P B D E (SAVEPOINT) · for each: P B D E │ P D(statement) · P B D E (RELEASE) · S ──▶ … Z … Z
 //! ```
 //!
@@ -26,8 +27,8 @@ const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_ahead";
 /// has left it.
 pub const UNDO: &str = "ROLLBACK TO SAVEPOINT pgarrow_ahead; RELEASE SAVEPOINT pgarrow_ahead";
 
-/// The longest texts of a pipeline, in bytes. The server may answer while it has not received all of them:
-/// what is left must have room in the buffers of the connection, or both sides would wait for ever.
+/// The longest texts of a pipeline, in bytes. The server answers, or waits for a lock, while it has not
+/// received all of them: what is left must have room in the buffers of the connection.
 pub const PIPELINE_BYTES_MAX: usize = 32 * 1024;
 
 /// A statement behind a script.
@@ -46,6 +47,13 @@ pub enum Reply {
     Rows(Vec<Row>),
     /// The answer to [`Question::Description`].
     Description(Description),
+}
+
+/// A question behind a COPY.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    sql: String,
+    parameters: Vec<Option<String>>,
 }
 
 /// What came of a script and of the questions behind it.
@@ -123,6 +131,50 @@ impl Session {
         let is_guarded = !replies.is_empty();
         let replies = replies.into_iter().skip(1).take(questions.len()).collect();
         Ok(Replies { script, replies, refused, is_guarded })
+    }
+
+    /// Appends a question to the outgoing messages, which are a COPY.
+    pub(crate) fn ask_behind(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<(), Error> {
+        self.outgoing.parse(sql)?;
+        self.outgoing.bind(parameters)?;
+        self.outgoing.describe_portal()?;
+        self.outgoing.execute()?;
+        self.outgoing.sync()?;
+        let parameters = parameters.iter().map(|parameter| parameter.map(str::to_owned)).collect();
+        self.behind = Some(Behind { sql: sql.to_owned(), parameters });
+        Ok(())
+    }
+
+    /// The answer to this question, if it was sent behind the COPY that is over.
+    pub(crate) fn answer_behind(
+        &mut self,
+        sql: &str,
+        parameters: &[Option<&str>],
+    ) -> Option<Result<Vec<Row>, Error>> {
+        self.behind.take_if(|behind| {
+            behind.sql == sql && behind.parameters.iter().map(Option::as_deref).eq(parameters.iter().copied())
+        })?;
+        Some(self.receive_answer_behind())
+    }
+
+    /// Skips an answer that nobody has taken. It may be an error: after a COPY that has failed, the server
+    /// answers no question.
+    pub(crate) fn skip_answer_behind(&mut self) -> Result<(), Error> {
+        if self.is_broken() || self.behind.take().is_none() {
+            return Ok(());
+        }
+        match self.receive_answer_behind() {
+            Err(error) if self.is_broken() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn receive_answer_behind(&mut self) -> Result<Vec<Row>, Error> {
+        let n_columns = self.receive_n_columns()?;
+        let rows = self.receive_rows(n_columns)?;
+        self.takes_rows = false;
+        self.expect_ready(PHASE)?;
+        Ok(rows)
     }
 
     fn receive_reply(&mut self, question: Question<'_>) -> Result<Reply, Error> {

@@ -126,6 +126,9 @@ impl Session {
         if let Some(answer) = self.take_answer(sql, parameters) {
             return answer;
         }
+        if let Some(answer) = self.answer_behind(sql, parameters) {
+            return answer;
+        }
         let n_columns = self.ask(sql, parameters)?;
         let rows = self.receive_rows(n_columns)?;
         self.expect_ready(PHASE)?;

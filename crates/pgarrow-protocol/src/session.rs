@@ -41,6 +41,7 @@ use crate::error::{Error, ErrorKind};
 use crate::frame::Tag;
 use crate::frontend::Outgoing;
 use crate::interrupt::Interrupter;
+use crate::pipeline::Behind;
 use crate::server_error::ServerError;
 use crate::text::escape_control;
 use crate::tls::{self, CertificateUse, TlsClient};
@@ -112,6 +113,8 @@ pub struct Session {
     pub(crate) answers: Vec<Answer>,
     /// A description that is already there, with its statement.
     pub(crate) description: Option<(String, Description)>,
+    /// A question that was sent behind a COPY: its answer is not received yet.
+    pub(crate) behind: Option<Behind>,
 }
 
 /// A whole message with its own copy of the body: not for the hot path.
@@ -153,6 +156,7 @@ impl Session {
             encoding: UTF8,
             answers: Vec::new(),
             description: None,
+            behind: None,
         }
     }
 
@@ -299,6 +303,7 @@ impl Session {
     /// Also checks a message that came between statements: the server announces its shutdown that way.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.outgoing.clear();
+        self.skip_answer_behind()?;
         self.takes_rows = false;
         if let Some(reason) = &self.unusable {
             let message = format!("session to {} cannot be used any more: {reason}", self.endpoint);

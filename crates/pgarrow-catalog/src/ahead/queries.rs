@@ -13,7 +13,8 @@
 use std::collections::BTreeSet;
 
 use pgarrow_protocol::{
-    Answer, ColumnDescription, PIPELINE_BYTES_MAX, Question, Replies, Reply, Row, Session, UNDO,
+    Answer, ColumnDescription, PIPELINE_BYTES_MAX, Question, Replies, Reply, Row, Session, TransactionStatus,
+    UNDO,
 };
 
 use super::{inlined, is_of_statement, last_answers};
@@ -50,7 +51,8 @@ pub struct QueryQuestions<'a> {
 
 /// Executes and asks what opening this query will: afterwards the transaction is open, with its locks and
 /// under its snapshot, and the session keeps the query's description. `None` if the server refuses a
-/// statement, or if what is known of another transaction is outdated: then no transaction is open.
+/// statement, if what is known of another transaction is outdated, or if there is too much to ask at once:
+/// then no transaction is open.
 ///
 /// Asked are [`query_columns`](crate::query_columns), as far as types are built in,
 /// [`explained_relations`](crate::explained_relations), [`locked`](crate::locked) and
@@ -90,6 +92,16 @@ pub fn ask_about_query_under_locks(
         Question::Rows(&members),
         Question::Rows(&formats),
     ];
+    let texts = asked.map(|question| match question {
+        Question::Rows(sql) | Question::Description(sql) => sql.len(),
+    });
+    // The query reads very many relations, or has very many columns.
+    if texts.iter().sum::<usize>() > PIPELINE_BYTES_MAX {
+        if session.transaction_status() != TransactionStatus::Idle {
+            session.execute("ROLLBACK")?;
+        }
+        return Ok(None);
+    }
     let Replies { script: rows, replies, refused, .. } =
         match session.query_script_and(&script.join("\n;\n"), &asked, false) {
             Ok(replies) => replies,

@@ -78,6 +78,75 @@ fn a_copy_in_any_slices() {
     }
 }
 
+/// A COPY in a transaction with a question behind it.
+fn copy_and_ask(answers: &[u8], n_bytes: usize, then: impl FnOnce(&mut Session, Copied)) {
+    let mut steps: Vec<Step> = b"QPBDES".iter().map(|tag| Step::Expect(*tag)).collect();
+    steps.push(Step::Slices(n_bytes, answers.to_vec()));
+    let done = [message(b'C', b"SELECT 1\0"), ready(b'I')].concat();
+    steps.extend([Step::Expect(b'Q'), Step::Send(done)]);
+    let server = Server::start(vec![logged_in(steps)]);
+    let mut session = Session::connect(&server.config()).unwrap();
+    let copied = read(&mut session);
+    then(&mut session, copied);
+    // The session goes on, whoever has taken the answer.
+    session.execute("select 1").unwrap();
+    drop(session);
+    server.join();
+}
+
+fn read(session: &mut Session) -> Copied {
+    let question: (&str, &[Option<&str>]) = ("select $1", &[Some("x")]);
+    let mut copy = session.copy_out_and("copy t to stdout (format binary)", Some(question))?;
+    let (mut payload, mut n_before) = (Vec::new(), 0);
+    loop {
+        drain(&mut copy, &mut payload);
+        assert!(copy.bytes_received() >= n_before);
+        n_before = copy.bytes_received();
+        if let CopyOutStep::Done { rows } = copy.advance()? {
+            // Those of the answer are not counted.
+            let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+            assert_eq!(copy.bytes_received(), stream.len() as u64);
+            return Ok((payload, rows));
+        }
+    }
+}
+
+#[test]
+fn a_question_behind_a_copy() {
+    let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+    let description = message(b'T', b"\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0");
+    let row = message(b'D', b"\0\x01\0\0\0\x01x");
+    let tag = message(b'C', b"SELECT 1\0");
+    let answer = [message(b'1', b""), message(b'2', b""), description, row, tag, ready(b'I')].concat();
+    let all = [&stream[..], &answer].concat();
+    for n_bytes in [1, 2, 3, 7, 50, usize::MAX] {
+        copy_and_ask(&all, n_bytes, |session, copied| {
+            assert_eq!(copied.unwrap(), (b"onetwo".to_vec(), 2));
+            let rows = session.query("select $1", &[Some("x")]).unwrap();
+            assert_eq!(rows[0].text(0), Some("x"));
+        });
+        // Nobody asks.
+        copy_and_ask(&all, n_bytes, |_, copied| assert_eq!(copied.unwrap().1, 2));
+    }
+    // After an error, the server refuses the question, too; also a COPY that does not even begin.
+    let error = |code: &str| message(b'E', format!("SERROR\0C{code}\0Mno\0\0").as_bytes());
+    let refused = [error("25P02"), ready(b'E')].concat();
+    for begun in [[start(), data(b"one"), error("22012")].concat(), error("22012")] {
+        let all = [&begun[..], &ready(b'E'), &refused].concat();
+        for n_bytes in [1, 7, usize::MAX] {
+            for asks in [false, true] {
+                copy_and_ask(&all, n_bytes, |session, copied| {
+                    assert_eq!(copied.unwrap_err().sqlstate(), Some("22012"));
+                    if asks {
+                        let error = session.query("select $1", &[Some("x")]).unwrap_err();
+                        assert_eq!(error.sqlstate(), Some("25P02"));
+                    }
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn a_large_message_that_arrives_in_pieces() {
     let payload: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
