@@ -26,7 +26,7 @@ use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
 
-pub use queries::{QUERY_BYTES_MAX, QueryQuestions, ask_about_query_under_locks};
+pub use queries::{LookUp, QUERY_BYTES_MAX, QueryQuestions, ask_about_plan, ask_about_query_under_locks};
 pub use tables::{TableQuestions, ask_about_tables};
 
 /// The least that a server must know to be read by COPY: a COPY of no rows.
@@ -153,7 +153,7 @@ pub struct FirstQuestions<'a> {
     pub names: &'a [RelationName],
     /// The query that [`explained_relations`](crate::explained_relations) will ask about, if any. The
     /// session keeps its description. At most [`QUERY_BYTES_MAX`] long.
-    pub query: Option<&'a str>,
+    pub query: Option<LookUp<'a>>,
     /// Whether to try out COPY: the server is known to have it afterwards.
     pub tries_copy: bool,
     /// Whether to export a snapshot, which is gone with the transaction: the server is known to do that
@@ -188,7 +188,7 @@ pub fn ask_first(
     // Nothing is locked yet, so each statement may be tried by itself, whatever the error is: a server that
     // cannot write the file of a snapshot can still be read by one connection.
     let (mut rows, of_query) = match query {
-        Some(sql) => match queries::look_up(session, &script.join("\n;\n"), sql) {
+        Some(query) => match queries::look_up(session, &script.join("\n;\n"), query) {
             Ok(Some(asked)) => (asked.script, asked.answers),
             Err(error) if !error.is_refusal() => return Err(error),
             Ok(None) | Err(_) => {

@@ -99,7 +99,7 @@ impl Request {
             What::Tables(named) => named.selections.is_empty() && named.queries.is_empty(),
             What::Query(_) | What::Slice(_) => false,
         };
-        LookedUp { names, query: None, may_be_known: self.filter.is_none() && is_plain }
+        LookedUp { names, may_be_known: self.filter.is_none() && is_plain, ..LookedUp::default() }
     }
 
     pub(crate) fn open(

@@ -9,9 +9,8 @@
 //! Over a network, the time of questions to a catalog is the time of their round trips. Statements that do
 //! not need an earlier answer are sent together. The code that wants the answers calls `query` as usual.
 
-use crate::answer::{Answer, Row};
+use crate::answer::{Answer, Description, Row};
 use crate::backend;
-use crate::describe::Description;
 use crate::error::Error;
 use crate::session::Session;
 
@@ -126,6 +125,12 @@ impl Session {
         let result = ask(self);
         self.answers = before;
         result
+    }
+
+    /// The error with which the server has refused this statement, if it is there.
+    pub(crate) fn take_refusal(&mut self, sql: &str) -> Option<Error> {
+        let index = self.answers.iter().position(|answer| answer.is_refusal() && answer.is_of(sql, &[]))?;
+        self.answers.swap_remove(index).into_result().err()
     }
 
     /// The answer to this statement, if it is there.

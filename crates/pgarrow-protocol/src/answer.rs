@@ -1,5 +1,6 @@
 //! The server's answers to statements whose answer is small.
 
+use crate::backend::ColumnDescription;
 use crate::error::Error;
 
 /// Memory of a row and of a value beside their text: a value of 4 bytes on the wire takes 24 here.
@@ -29,6 +30,22 @@ impl Row {
     }
 }
 
+/// Parameters and columns of a statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// OIDs of the types of `$1`, `$2`, …
+    pub parameters: Vec<u32>,
+    /// `None` if the statement returns no rows.
+    pub columns: Option<Vec<ColumnDescription>>,
+}
+
+/// A statement that was sent, and whose answer has not been received.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Option<String>>,
+}
+
 /// A statement of [`Session::query`](crate::Session::query) and the server's answer to it.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -51,7 +68,8 @@ impl Answer {
         Self { sql: sql.into(), parameters, given: Given::Rows(rows) }
     }
 
-    /// The server has refused `sql`, without parameters, with this error.
+    /// The server has refused `sql`, without parameters, with this error. That is also the answer to
+    /// [`Session::describe`](crate::Session::describe).
     pub fn refused(sql: impl Into<String>, error: Error) -> Self {
         Self { sql: sql.into(), parameters: Vec::new(), given: Given::Refused(error) }
     }
@@ -62,6 +80,10 @@ impl Answer {
             Given::Rows(rows) => rows,
             Given::Refused(_) => &[],
         }
+    }
+
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.given, Given::Refused(_))
     }
 
     pub(crate) fn into_result(self) -> Result<Vec<Row>, Error> {

@@ -6,20 +6,12 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>.
 
-use crate::backend::{self, ColumnDescription};
+use crate::answer::Description;
+use crate::backend;
 use crate::error::Error;
 use crate::session::Session;
 
 const PHASE: &str = "describe";
-
-/// Parameters and columns of a statement.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Description {
-    /// OIDs of the types of `$1`, `$2`, …
-    pub parameters: Vec<u32>,
-    /// `None` if the statement returns no rows.
-    pub columns: Option<Vec<ColumnDescription>>,
-}
 
 impl Session {
     /// Lets the server parse `sql` and describe its parameters and columns. The server does not run it.
@@ -31,6 +23,9 @@ impl Session {
     pub fn describe(&mut self, sql: &str) -> Result<Description, Error> {
         if let Some(description) = self.take_description(sql) {
             return Ok(description);
+        }
+        if let Some(error) = self.take_refusal(sql) {
+            return Err(error);
         }
         self.begin()?;
         self.ask_to_describe(sql)?;

@@ -69,13 +69,12 @@ mod text;
 mod tls;
 mod wire;
 
-pub use answer::{Answer, Row};
+pub use answer::{Answer, Description, Row};
 pub use backend::{ColumnDescription, TransactionStatus};
 pub use bulk::Bulk;
 pub use config::{Config, SslMode};
 pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
-pub use describe::Description;
 pub use error::{Error, ErrorKind};
 pub use execution::{Execution, Parameter};
 pub use interrupt::Interrupter;

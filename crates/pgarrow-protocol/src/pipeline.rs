@@ -13,8 +13,7 @@
 //! failed one. Then it skips all messages up to Sync. After another refusal, [`UNDO`] leads back to where
 //! the script has ended.
 
-use crate::answer::Row;
-use crate::describe::Description;
+use crate::answer::{Behind, Description, Row};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -47,13 +46,6 @@ pub enum Reply {
     Rows(Vec<Row>),
     /// The answer to [`Question::Description`].
     Description(Description),
-}
-
-/// A question behind a COPY.
-#[derive(Debug)]
-pub(crate) struct Behind {
-    sql: String,
-    parameters: Vec<Option<String>>,
 }
 
 /// What came of a script and of the questions behind it.

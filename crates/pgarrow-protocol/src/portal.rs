@@ -18,8 +18,8 @@ mod rows;
 
 pub use self::rows::PortalRows;
 
+use crate::answer::Description;
 use crate::backend::{self, ColumnDescription, TransactionStatus};
-use crate::describe::Description;
 use crate::error::{Error, ErrorKind};
 use crate::execution::Execution;
 use crate::session::Session;

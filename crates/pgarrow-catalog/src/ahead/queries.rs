@@ -159,26 +159,59 @@ pub(super) struct LookedUp {
     pub(super) answers: Vec<Answer>,
 }
 
-/// Executes a script, which begins a transaction, and asks what a query reads. The transaction stays open
-/// even if the query is refused. `None` if it does not.
+/// Asks in the open transaction what [`explained_relations`](crate::explained_relations) will ask about a
+/// query of at most [`QUERY_BYTES_MAX`]. The session keeps its description.
+///
+/// An EXPLAIN that is refused has this as its answer, and the transaction stays open. If the server asks
+/// nothing so, there are no answers, and the transaction has failed.
+///
+/// # Errors
+///
+/// Errors that end the session.
+pub fn ask_about_plan(session: &mut Session, sql: &str) -> Result<Vec<Answer>, CatalogError> {
+    let asked = look_up(session, "", LookUp::Plan(sql))?;
+    Ok(asked.map(|asked| asked.answers).unwrap_or_default())
+}
+
+/// A query to be looked up.
+#[derive(Clone, Copy, Debug)]
+pub enum LookUp<'a> {
+    /// Its plan and its description, for [`explained_relations`](crate::explained_relations).
+    Plan(&'a str),
+    /// Only its description, since it has parameters.
+    Description(&'a str),
+}
+
+/// Executes a script, which begins a transaction, and asks about a query. The transaction stays open even if
+/// the query is refused. `None` if it does not.
 pub(super) fn look_up(
     session: &mut Session,
     script: &str,
-    sql: &str,
+    query: LookUp<'_>,
 ) -> Result<Option<LookedUp>, CatalogError> {
-    let explain = explain_sql(sql);
-    let asked = [Question::Rows(&explain), Question::Rows(OPENED), Question::Description(sql)];
+    let (sql, explain, asked) = match query {
+        LookUp::Plan(sql) => {
+            let explain = explain_sql(sql);
+            (sql, explain, &[Question::Rows(OPENED), Question::Description(sql)][..])
+        }
+        LookUp::Description(sql) => (sql, String::new(), &[Question::Description(sql)][..]),
+    };
+    let explains = (!explain.is_empty()).then_some(Question::Rows(&explain));
+    let asked: Vec<Question<'_>> = explains.into_iter().chain(asked.iter().copied()).collect();
     // The server explains a statement once nobody has its tables locked exclusively.
     let Replies { script, replies, refused, is_guarded } = session.query_script_and(script, &asked, true)?;
     let mut answers = Vec::new();
-    let is_explained = !replies.is_empty();
-    let mut replies = replies.into_iter();
-    if let (Some(Reply::Rows(explained)), Some(Reply::Rows(opened))) = (replies.next(), replies.next()) {
-        answers.extend(answer_of_plan(&explained, &opened));
-        answers.push(Answer::new(explain.as_str(), &[], explained));
-    }
-    if let Some(Reply::Description(description)) = replies.next() {
-        session.keep_description(sql, description);
+    let is_first = replies.is_empty();
+    let mut explained = None;
+    for reply in replies {
+        match (reply, explained.take()) {
+            (Reply::Rows(plan), None) => explained = Some(plan),
+            (Reply::Rows(opened), Some(plan)) => {
+                answers.extend(answer_of_plan(&plan, &opened));
+                answers.push(Answer::new(explain.as_str(), &[], plan));
+            }
+            (Reply::Description(description), _) => session.keep_description(sql, description),
+        }
     }
     if let Some(error) = refused {
         let error = CatalogError::from(error);
@@ -187,7 +220,10 @@ pub(super) fn look_up(
         }
         session.execute(UNDO)?;
         match error {
-            CatalogError::Protocol(error) if !is_explained => answers.push(Answer::refused(explain, error)),
+            CatalogError::Protocol(error) if is_first => {
+                let refused = if explain.is_empty() { sql } else { &explain };
+                answers.push(Answer::refused(refused, error));
+            }
             _ => {}
         }
     }

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "test code, which fails by panicking")]
 
 use pgarrow_catalog::{
-    FirstQuestions, QueryQuestions, ask_about_query_under_locks, ask_first, explained_relations, locked,
-    query_columns, server_traits, what_belongs,
+    FirstQuestions, LookUp, QueryQuestions, ask_about_query_under_locks, ask_first, explained_relations,
+    locked, query_columns, server_traits, what_belongs,
 };
 use pgarrow_protocol::{Config, Session, TransactionStatus};
 use pgarrow_testkit::{Capability, Fault, Proxy, TestServer, require};
@@ -68,7 +68,7 @@ fn queries_read_what_one_question_after_another_says() {
         let questions = FirstQuestions {
             begin: "BEGIN",
             names: &[],
-            query: Some(sql),
+            query: Some(LookUp::Plan(sql)),
             tries_copy: true,
             tries_snapshot: false,
         };
@@ -139,7 +139,7 @@ fn a_query_that_is_refused_leaves_the_look_up_transaction_open() {
         let mut questions = FirstQuestions {
             begin: "BEGIN; SET LOCAL application_name = 'inside'",
             names: &[],
-            query: Some(sql),
+            query: Some(LookUp::Plan(sql)),
             tries_copy: false,
             tries_snapshot: false,
         };

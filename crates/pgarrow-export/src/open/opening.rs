@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgarrow_catalog::{
-    CatalogError, EXPORT_SNAPSHOT, FirstQuestions, Relation, RelationName, ServerTraits, ask_first,
+    CatalogError, EXPORT_SNAPSHOT, FirstQuestions, LookUp, Relation, RelationName, ServerTraits, ask_first,
     server_traits,
 };
 use pgarrow_protocol::{CopyOutStep, Session, TransactionStatus};
@@ -39,8 +39,10 @@ pub(super) enum Planned {
 #[derive(Debug, Default)]
 pub(super) struct LookedUp {
     pub(super) names: Vec<RelationName>,
-    /// A query, as it will be explained.
+    /// A query, as it will be described.
     pub(super) query: Option<String>,
+    /// The query has parameters, and can be explained only with values in their place.
+    pub(super) has_parameters: bool,
     /// What an earlier export has found will do.
     pub(super) may_be_known: bool,
 }
@@ -331,7 +333,10 @@ fn look_up_first(
         let questions = FirstQuestions {
             begin: &begin,
             names: &first.names,
-            query: first.query.as_deref(),
+            query: first.query.as_deref().map(|sql| match first.has_parameters {
+                true => LookUp::Description(sql),
+                false => LookUp::Plan(sql),
+            }),
             tries_copy: tried.has_copy,
             tries_snapshot: tried.exports_snapshots,
         };

@@ -1,7 +1,8 @@
 //! From a query to its plan.
 
 use pgarrow_catalog::{
-    CatalogError, QUERY_BYTES_MAX, Relation, ResolvedColumn, explained_relations, query_columns,
+    CatalogError, QUERY_BYTES_MAX, Relation, ResolvedColumn, ask_about_plan, explained_relations,
+    query_columns,
 };
 use pgarrow_protocol::Session;
 use pgarrow_session::{Error, ErrorKind, KnownTables, Result, without_read_timeout};
@@ -192,15 +193,14 @@ impl<'r> QueryToPlan<'r> {
 impl Request {
     /// What will be looked up first for a query.
     pub(super) fn looked_up_for_query(&self, sql: &str) -> LookedUp {
-        let statement = match self.check_query() {
-            Ok(()) if self.parameters.is_empty() => Statement::parse(sql).ok(),
-            _ => None,
-        };
+        let statement = self.check_query().and_then(|()| Statement::parse(sql)).ok();
+        let has_parameters = !self.parameters.is_empty();
         let query = statement.map(|statement| statement.text().to_owned());
         let query = query.filter(|query| query.len() <= QUERY_BYTES_MAX);
-        let may_be_known = opens_no_more(&self.options)
+        let may_be_known = !has_parameters
+            && opens_no_more(&self.options)
             && query.as_ref().is_some_and(|query| query.len() <= KNOWN_BYTES_MAX);
-        LookedUp { names: Vec::new(), query, may_be_known }
+        LookedUp { names: Vec::new(), query, has_parameters, may_be_known }
     }
 
     /// Refuses options that cannot be combined with a query.
@@ -237,6 +237,7 @@ impl Subject for QuerySubject<'_> {
 
     fn find(&self, opening: &mut Opening<'_>) -> Result<ToPlan<FoundQuery>> {
         let sql = self.0.statement.text();
+        let has_parameters = !self.0.request.parameters.is_empty();
         // Locks, and the questions behind them, show whether it is still so.
         let known = opening.prepared.known.take();
         let is_known = known.is_some();
@@ -245,7 +246,13 @@ impl Subject for QuerySubject<'_> {
                 (FoundQuery { relations: Some(relations), fixed: None }, Some(columns))
             }
             None => {
-                let description = opening.session()?.take_description(sql);
+                let session = opening.session()?;
+                // With values in the place of parameters, it is new to the server.
+                if has_parameters && sql.len() <= QUERY_BYTES_MAX {
+                    let answers = ask_about_plan(session, sql)?;
+                    session.keep_answers(answers);
+                }
+                let description = session.take_description(sql);
                 (self.0.find(opening)?, description.and_then(|description| description.columns))
             }
         };
@@ -256,7 +263,7 @@ impl Subject for QuerySubject<'_> {
             relations,
             columns,
             is_known,
-            may_be_known: sql.len() <= KNOWN_BYTES_MAX,
+            may_be_known: !has_parameters && sql.len() <= KNOWN_BYTES_MAX,
         });
         Ok(ToPlan {
             held: self.0.held(&found),

@@ -240,6 +240,18 @@ fn a_query_takes_three_round_trips_before_its_first_batch_and_two_once_it_is_kno
     }
 }
 
+/// Two more: to learn the names of the parameters' types, and to explain the query with values. Before:
+/// thirteen.
+#[test]
+fn a_query_with_parameters_takes_five_round_trips_before_its_first_batch() {
+    require!(Capability::PrivateServer);
+    let database = database("parameter trips", TABLE);
+    let counted = Counted::new(&database);
+    let sql = "SELECT id, t FROM e WHERE id < $1 AND t <> $2";
+    let trips = || of_table(&counted, |source| source.query(sql).bind(Some("100")).bind(Some("it's")));
+    assert_eq!([trips(), trips()], [(5, 7), (5, 7)]);
+}
+
 /// Before, each question about pages took one: ten to plan.
 #[test]
 fn planning_pages_takes_three_round_trips_more_than_copy() {
