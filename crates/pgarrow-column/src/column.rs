@@ -9,6 +9,7 @@ mod char;
 mod composite;
 mod date;
 mod decimal;
+mod decimal_wide;
 mod elements;
 mod enumeration;
 mod fixed;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{BinaryType, Utf8Type};
 use arrow_array::{
     ArrayRef, BinaryArray, BinaryViewArray, GenericBinaryArray, GenericStringArray, StringViewArray,
 };
@@ -113,6 +115,15 @@ impl Output {
     }
 }
 
+/// Offsets and values of an array of one of the default forms, which [`Spare`](crate::spare::Spare) may keep
+/// once the array is dropped.
+pub(crate) fn buffers_of(array: &ArrayRef) -> Option<(Buffer, Buffer)> {
+    let text = array.as_bytes_opt::<Utf8Type>().map(|array| (array.offsets(), array.values()));
+    let bytes = || array.as_bytes_opt::<BinaryType>().map(|array| (array.offsets(), array.values()));
+    let (offsets, values) = text.or_else(bytes)?;
+    Some((offsets.inner().inner().clone(), values.clone()))
+}
+
 fn large(offsets: &OffsetBuffer<i32>) -> OffsetBuffer<i64> {
     OffsetBuffer::new(offsets.iter().map(|offset| i64::from(*offset)).collect())
 }
@@ -149,8 +160,6 @@ fn replaced(replacement: Replacement, values: Values, effects: &mut Effects) -> 
 #[cfg(test)]
 mod tests {
     use arrow_array::Array as _;
-    use arrow_array::cast::AsArray as _;
-    use arrow_array::types::Utf8Type;
     use arrow_schema::DataType;
 
     use super::*;

@@ -9,8 +9,6 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use arrow_array::ArrayRef;
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{BinaryType, Utf8Type};
 
 use crate::chunk::{CHUNK_ROWS, Chunk, NULL, take_value};
 use crate::column::Column;
@@ -20,7 +18,7 @@ use crate::nulls::Nulls;
 use crate::raw::Values;
 use crate::spare::{BufferReuse, Spare, extrapolate};
 use crate::stored::{STORED_NULL, StoredChunk};
-use crate::strings::Output;
+use crate::strings::{Output, buffers_of};
 
 /// Extra bytes behind the values, for the last copy of a constant size.
 const SLACK: usize = BLOCK_BYTES;
@@ -250,15 +248,19 @@ fn copy_quickly<F: BytesForm, const N: usize>(
 }
 
 /// Copies whole blocks of a value and returns its length. `None` if it is NULL or has more than
-/// [`IN_BLOCKS_MAX`] bytes, and near the end of the bytes.
+/// [`IN_BLOCKS_MAX`] bytes, near the end of the bytes, and if its version is unknown.
 #[inline(always)]
 fn copy_in_blocks<F: BytesForm>(bytes: &[u8], cursor: u32, values: &mut [u8], end: usize) -> Option<u32> {
     let (length, value) = bytes.get(cursor as usize..)?.split_first_chunk::<4>()?;
     let length = u32::from_be_bytes(*length);
-    if F::VERSION_BYTES > 0 || length > IN_BLOCKS_MAX {
+    if length > IN_BLOCKS_MAX {
         return None;
     }
-    let copied_bytes = (length as usize).next_multiple_of(BLOCK_BYTES);
+    let value = match F::VERSION_BYTES {
+        0 => value,
+        _ => value.split_first().filter(|(version, _)| **version == 1)?.1,
+    };
+    let copied_bytes = (length.checked_sub(F::VERSION_BYTES)? as usize).next_multiple_of(BLOCK_BYTES);
     let source = value.get(..copied_bytes)?.as_chunks::<BLOCK_BYTES>().0;
     let target = values.get_mut(end..end.wrapping_add(copied_bytes))?.as_chunks_mut::<BLOCK_BYTES>().0;
     for (target, source) in target.iter_mut().zip(source) {
@@ -418,11 +420,7 @@ impl<F: BytesForm> Column for BytesColumn<F> {
     }
 
     fn recycle(&mut self, array: ArrayRef) {
-        let text = array.as_bytes_opt::<Utf8Type>().map(|array| (array.offsets(), array.values()));
-        let bytes = || array.as_bytes_opt::<BinaryType>().map(|array| (array.offsets(), array.values()));
-        let buffers = text.or_else(bytes);
-        let buffers = buffers.map(|(offsets, values)| (offsets.inner().inner().clone(), values.clone()));
-        if let Some((offsets, values)) = buffers {
+        if let Some((offsets, values)) = buffers_of(&array) {
             drop(array);
             self.spare_offsets.give(offsets);
             self.spare_values.give(values);

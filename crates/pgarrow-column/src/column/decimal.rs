@@ -4,7 +4,8 @@ use arrow_array::types::{Decimal128Type, Decimal256Type};
 use arrow_buffer::i256;
 
 use crate::chunk::{NULL, take_value};
-use crate::column::numeric::Numeric;
+use crate::column::decimal_wide::{WIDE_BYTES, Wide};
+use crate::column::numeric::{LOW_LANES, Numeric, combined, has_wrong_digit};
 use crate::column::policy::Policies;
 use crate::column::primitive::{Decode, Rows};
 use crate::column::unscaled::{Unscaled, rounded, unscaled};
@@ -65,19 +66,11 @@ struct Quick {
     quotient_max: u64,
 }
 
-/// Whether one of four base-10000 digits is above 9999: its lane gets the top bit here.
-#[inline(always)]
-fn has_wrong_digit(lanes: u64) -> bool {
-    (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0
-}
-
 /// Half of a shift by 16 × `lanes` bits, up to 64: a single shift by 64 is invalid.
 #[inline(always)]
 fn half_of(lanes: u32) -> u32 {
     (8 * lanes) & 63
 }
-
-const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
 
 impl Quick {
     fn new(precision: u8, scale: u8) -> Self {
@@ -133,9 +126,8 @@ impl Quick {
         if length != 8 + 2 * n_digits || sign_and_dscale & !0x4000_3fff != 0 || has_wrong_digit(lanes) {
             return None;
         }
-        let pairs = (lanes & LOW_LANES) + (lanes >> 16 & LOW_LANES) * 10_000;
-        let all = (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff);
-        Some((4 + length, self.signed(all, factor, sign_and_dscale & 0x4000_0000 != 0)?))
+        let value = self.signed(combined(lanes), factor, sign_and_dscale & 0x4000_0000 != 0)?;
+        Some((4 + length, value))
     }
 
     /// The factor for a value of `n_digits` digits. `None` if it or the scale needs more than four, or if it
@@ -167,6 +159,7 @@ pub(crate) struct Decimal128 {
     scale: u8,
     limit: i128,
     quick: Quick,
+    wide: Wide,
     policies: Policies,
 }
 
@@ -175,7 +168,8 @@ impl Decimal128 {
     pub(crate) fn new(precision: u8, scale: i8, policies: Policies) -> Self {
         let scale = scale.unsigned_abs();
         let limit = i128::ten_to(precision).unwrap_or(i128::MAX);
-        Self { scale, limit, quick: Quick::new(precision, scale), policies }
+        let (quick, wide) = (Quick::new(precision, scale), Wide::new(precision, scale));
+        Self { scale, limit, quick, wide, policies }
     }
 }
 
@@ -211,7 +205,7 @@ impl Decode for Decimal128 {
 
     fn decode(&mut self, bytes: &[u8], cursors: &mut [u32], rows: &mut Rows<i128>) -> Result<(), RowError> {
         let Rows { values, nulls, effects } = rows;
-        let (quick, before) = (&self.quick, values.len());
+        let (quick, wide, before) = (&self.quick, &self.wide, values.len());
         let Self { scale, limit, policies, .. } = *self;
         let mut careful = Careful { scale, limit, largest: limit - 1, policies, effects, before };
         let mut any_null = false;
@@ -231,6 +225,11 @@ impl Decode for Decimal128 {
                     any_null = true;
                     return 0;
                 }
+            }
+            let framed = bytes.get(at..at.wrapping_add(WIDE_BYTES)).and_then(<[u8]>::first_chunk);
+            if let Some((used, value)) = framed.and_then(|framed| wide.decode(framed)) {
+                *cursor += used;
+                return value;
             }
             match careful.decode(bytes, cursor, row) {
                 Ok(value) => {
@@ -329,6 +328,10 @@ mod tests {
         ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() }
     }
 
+    fn framed(wire: &[u8], behind: &[u8]) -> Vec<u8> {
+        [&(wire.len() as u32).to_be_bytes()[..], wire, behind].concat()
+    }
+
     fn digit() -> impl Strategy<Value = u16> {
         prop_oneof![
             3 => Just(0_u16),
@@ -357,7 +360,7 @@ mod tests {
             let limit = i128::ten_to(precision).unwrap();
             let careful = decode::<i128>(&wire, scale, limit);
             let quick = Quick::new(precision, scale);
-            let framed = [&(wire.len() as u32).to_be_bytes()[..], &wire, &behind].concat();
+            let framed = framed(&wire, &behind);
             let found = quick.decode(framed.first_chunk().unwrap());
             if let Some((used, value)) = found {
                 prop_assert_eq!(used as usize, 4 + wire.len());
@@ -381,6 +384,41 @@ mod tests {
                 let mut long = padded;
                 long[1] &= 0x7f;
                 prop_assert_eq!(quick.decode_stored(long.first_chunk().unwrap(), stored.len() as u32), None);
+            }
+        }
+
+        /// The same for more digits, stored or not.
+        #[test]
+        fn the_wide_way_is_the_careful_one(
+            digits in prop::collection::vec(digit(), 0..12),
+            n_zeros in 0..8_usize,
+            weight in prop_oneof![20 => -10..10_i16, 1 => any::<i16>()],
+            (sign, dscale) in (prop::sample::select(vec![0_u16, 0x4000, 0xc000, 0x0001]), 0..40_u16),
+            (precision, scale) in (1..=38_u8).prop_flat_map(|p| (Just(p), 0..=p)),
+            wrong_length in prop_oneof![20 => Just(0_u32), 1 => any::<u32>()],
+            behind in prop::collection::vec(any::<u8>(), WIDE_BYTES),
+        ) {
+            let zeros = std::iter::repeat_n(0, n_zeros);
+            let digits: Vec<u16> = zeros.chain(digits).collect();
+            let header = [digits.len() as u16, weight as u16, sign, dscale];
+            let wire: Vec<u8> = header.iter().chain(&digits).flat_map(|word| word.to_be_bytes()).collect();
+            let careful = decode::<i128>(&wire, scale, i128::ten_to(precision).unwrap());
+            let mut framed = framed(&wire, &behind);
+            let wide = Wide::new(precision, scale);
+            let found = wide.decode(framed.first_chunk().unwrap());
+            if let Some((used, value)) = found {
+                prop_assert_eq!(used as usize, 4 + wire.len());
+                prop_assert_eq!(Ok(value), careful);
+            } else if let Ok(value) = careful {
+                let n_needed = i32::from(weight) + i32::from(scale.div_ceil(4)) + 1;
+                let n_digits = digits.len() as i32;
+                let is_wide = (5..=10).contains(&n_needed) && (n_needed - 5..=n_needed).contains(&n_digits);
+                let is_left = is_wide && value.abs() < 10_i128.pow(33);
+                prop_assert!(!is_left, "{digits:?} {weight} {precision} {scale} was left");
+            }
+            if wrong_length != 0 && wrong_length as usize != wire.len() {
+                framed[..4].copy_from_slice(&wrong_length.to_be_bytes());
+                prop_assert_eq!(wide.decode(framed.first_chunk().unwrap()), None);
             }
         }
     }

@@ -11,7 +11,7 @@
 //! Source: `numeric_send`, `get_str_from_var` and the `NUMERIC_*` constants in PostgreSQL's
 //! `src/backend/utils/adt/numeric.c`.
 
-use crate::column::text_form::TextForm;
+use crate::column::text_form::{TextForm, make_text_room};
 use crate::error::ValueError;
 
 /// Decimal digits in one digit of the wire.
@@ -138,6 +138,22 @@ fn decimal_digits(digit: u16) -> [u8; 4] {
     })
 }
 
+/// Whether one of four base-10000 digits is above 9999: its lane gets the top bit here.
+#[inline(always)]
+pub(crate) fn has_wrong_digit(lanes: u64) -> bool {
+    (lanes | lanes.wrapping_add(0x58f0_58f0_58f0_58f0)) & 0x8000_8000_8000_8000 != 0
+}
+
+/// The lanes that are lower in each pair of them.
+pub(crate) const LOW_LANES: u64 = 0x0000_ffff_0000_ffff;
+
+/// The number of four base-10000 digits, of which the first is the highest lane.
+#[inline(always)]
+pub(crate) fn combined(lanes: u64) -> u64 {
+    let pairs = (lanes & LOW_LANES) + (lanes >> 16 & LOW_LANES) * 10_000;
+    (pairs >> 32) * 100_000_000 + (pairs & 0xffff_ffff)
+}
+
 /// A numeric as PostgreSQL prints it: nothing is rounded, trailing zeros are kept.
 #[derive(Debug)]
 pub(crate) struct NumericText;
@@ -159,5 +175,170 @@ impl TextForm for NumericText {
             Numeric::Infinity { is_negative: true } => text.extend_from_slice(b"-Infinity"),
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn print_quickly(framed: &[u8], text: &mut Vec<u8>) -> Option<u32> {
+        print_quickly(framed.first_chunk()?, text)
+    }
+}
+
+/// Base-10000 digits that the quick way prints: all before and behind the point.
+const QUICK_DIGITS: usize = 8;
+/// Bytes of a value's length, its header and so many digits.
+const QUICK_BYTES: usize = 4 + 8 + 2 * QUICK_DIGITS;
+/// Decimal digits of so many.
+const QUICK_TEXT: usize = 4 * QUICK_DIGITS;
+
+/// A lane above 9999 gets the top bit by this addition, or has it.
+const TO_TOP_BIT: u128 = 0x58f0_58f0_58f0_58f0_58f0_58f0_58f0_58f0;
+const TOP_BITS: u128 = 0x8000_8000_8000_8000_8000_8000_8000_8000;
+
+/// The first n of eight 16-bit lanes.
+const FIRST_LANES: [u128; QUICK_DIGITS + 1] =
+    [0, !0 << 112, !0 << 96, !0 << 80, !0 << 64, !0 << 48, !0 << 32, !0 << 16, !0];
+
+/// The quick way for finite values with at most eight base-10000 digits from the point or the first digit to
+/// the last one printed. `framed` is a value's length, header and first digits (or the bytes behind the
+/// value).
+///
+/// All digits become text at once, in lanes. It is copied twice, the second time behind the point. A copy of
+/// a constant size is a few instructions, and what is too much of it is cut off.
+#[inline(always)]
+fn print_quickly(framed: &[u8; QUICK_BYTES], text: &mut Vec<u8>) -> Option<u32> {
+    let (header, digits) = framed.split_first_chunk::<12>()?;
+    let [l0, l1, l2, l3, n0, n1, w0, w1, s0, s1, d0, d1] = *header;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]);
+    let n_digits = u32::from(u16::from_be_bytes([n0, n1]));
+    let (sign, dscale) = (u16::from_be_bytes([s0, s1]), usize::from(u16::from_be_bytes([d0, d1])));
+    let weight = i16::from_be_bytes([w0, w1]);
+    // Groups of four decimal digits before the point, and zeros between the point and the first digit.
+    let integer_groups = usize::try_from(weight).unwrap_or(0) + 1;
+    let zero_groups = u32::from(weight.min(0).unsigned_abs());
+    let lanes = u128::from_be_bytes(*digits.first_chunk()?) & FIRST_LANES.get(n_digits as usize)?;
+    if length != 8 + 2 * n_digits
+        || sign & !MINUS != 0
+        || integer_groups + dscale.div_ceil(4) > QUICK_DIGITS
+        || zero_groups as usize >= QUICK_DIGITS
+        || (lanes | lanes.wrapping_add(TO_TOP_BIT)) & TOP_BITS != 0
+    {
+        return None;
+    }
+    let lanes = (lanes >> (16 * zero_groups)).to_be_bytes();
+    let (pairs, _) = lanes.as_chunks::<2>();
+    let mut groups = [0; QUICK_DIGITS];
+    for (group, pair) in groups.iter_mut().zip(pairs) {
+        *group = u16::from_be_bytes(*pair);
+    }
+    let [first, ..] = groups;
+    let mut digits = [0; 2 * QUICK_TEXT];
+    let (fours, _) = digits.as_chunks_mut::<4>();
+    for (four, group) in fours.iter_mut().zip(groups) {
+        *four = decimal_digits_in_lanes(group);
+    }
+    let leading_zeros = usize::from(first < 1000) + usize::from(first < 100) + usize::from(first < 10);
+    let integer = digits.get(leading_zeros..)?.first_chunk::<QUICK_TEXT>()?;
+    let fraction = digits.get(4 * integer_groups..)?.first_chunk::<QUICK_TEXT>()?;
+    // Sign, point, and what is cut off.
+    make_text_room(text, 2 * QUICK_TEXT + 2);
+    text.push(b'-');
+    text.truncate(text.len() - usize::from(sign == 0));
+    let point = text.len() + 4 * integer_groups - leading_zeros;
+    text.extend_from_slice(integer);
+    text.truncate(point);
+    text.push(b'.');
+    text.extend_from_slice(fraction);
+    text.truncate(if dscale == 0 { point } else { point + 1 + dscale });
+    Some(4 + length)
+}
+
+/// The four decimal digits of a base-10000 digit, in steps that the compiler makes of many digits at once.
+#[inline(always)]
+fn decimal_digits_in_lanes(digit: u16) -> [u8; 4] {
+    // The reciprocals of 100 and 10 are exact up to 9999 and 99.
+    let hundreds = u16::try_from((u32::from(digit) * 5243) >> 16).unwrap_or(0) >> 3;
+    let rest = digit.wrapping_sub(hundreds.wrapping_mul(100));
+    let two = |pair: u16| {
+        let tens = pair.wrapping_mul(103) >> 10;
+        let ones = pair.wrapping_sub(tens.wrapping_mul(10));
+        (tens | ones << 8).wrapping_add(0x3030).to_le_bytes()
+    };
+    let [[a, b], [c, d]] = [two(hundreds), two(rest)];
+    [a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config() -> ProptestConfig {
+        ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
+    fn digit() -> impl Strategy<Value = u16> {
+        let edges = vec![0, 1, 9, 10, 99, 100, 999, 1000, 9999];
+        prop_oneof![
+            10 => 0..10_000_u16,
+            10 => prop::sample::select(edges),
+            1 => prop::sample::select(vec![10_000, 10_001, 0x7fff, 0x8000, 0xffff]),
+        ]
+    }
+
+    #[test]
+    fn the_digits_of_every_group() {
+        for digit in 0..10_000 {
+            assert_eq!(decimal_digits_in_lanes(digit), decimal_digits(digit));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// The oracle is the careful way. What the quick way leaves is malformed, not finite, or long.
+        #[test]
+        fn the_quick_text_is_the_careful_one(
+            digits in prop::collection::vec(digit(), 0..10),
+            weight in prop_oneof![20 => -9..9_i16, 1 => any::<i16>()],
+            sign in prop_oneof![
+                20 => prop::sample::select(vec![0, MINUS]),
+                1 => prop::sample::select(vec![NAN, INFINITY, MINUS_INFINITY, 1]),
+            ],
+            dscale in prop_oneof![20 => 0..34_u16, 1 => any::<u16>()],
+            (more_digits, more_bytes) in (prop_oneof![20 => Just(0_u16), 1 => any::<u16>()], 0..3_usize),
+            behind in prop::collection::vec(any::<u8>(), QUICK_BYTES),
+            text in "[0-9]{0,70}",
+        ) {
+            let header = [(digits.len() as u16).wrapping_add(more_digits), weight as u16, sign, dscale];
+            let mut wire: Vec<u8> = header.iter().chain(&digits).flat_map(|word| word.to_be_bytes()).collect();
+            wire.extend(std::iter::repeat_n(0, more_bytes));
+            let framed = [&(wire.len() as u32).to_be_bytes()[..], &wire, &behind].concat();
+            let mut careful = text.clone().into_bytes();
+            let printed = NumericText.print(&wire, &mut careful);
+            let mut quick = text.clone().into_bytes();
+            let used = NumericText::print_quickly(&framed, &mut quick);
+            if let Some(used) = used {
+                prop_assert_eq!(used as usize, 4 + wire.len());
+                prop_assert_eq!(printed, Ok(()));
+                prop_assert_eq!(quick, careful);
+            } else {
+                prop_assert_eq!(quick, text.into_bytes());
+                let n_groups = i32::from(weight.max(0)) + 1 + i32::from(dscale.div_ceil(4));
+                let is_short = n_groups <= 8 && weight > -8 && digits.len() <= 8;
+                prop_assert!(printed.is_err() || !is_short || sign & !MINUS != 0, "{:?} was left", wire);
+            }
+        }
+    }
+
+    #[test]
+    fn near_the_end_of_the_bytes_nothing_is_quick() {
+        let framed = [&10_u32.to_be_bytes()[..], &[0, 1, 0, 0, 0, 0, 0, 0, 0, 7], &[0; QUICK_BYTES]].concat();
+        for end in 0..QUICK_BYTES {
+            assert_eq!(NumericText::print_quickly(&framed[..end], &mut Vec::new()), None);
+        }
+        let mut text = Vec::new();
+        assert_eq!(NumericText::print_quickly(&framed, &mut text), Some(14));
+        assert_eq!(text, b"7");
     }
 }

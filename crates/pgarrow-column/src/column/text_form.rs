@@ -4,19 +4,21 @@ use std::fmt;
 
 use arrow_array::ArrayRef;
 
-use crate::chunk::{Chunk, ROOM_MIN, take_value};
+use crate::chunk::{Chunk, NULL, ROOM_MIN, take_value};
 use crate::column::Column;
 use crate::effect::{Effect, EffectLog, Effects};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::raw::Values;
-use crate::spare::{capacity_bytes, extrapolate, make_room, make_room_in_all};
-use crate::strings::Output;
+use crate::spare::{BufferReuse, Spare, capacity_bytes, extrapolate, make_room};
+use crate::strings::{Output, buffers_of};
 
 /// The smallest step by which text grows, so that it does not grow for each short value.
 const TEXT_STEP_BYTES: usize = 1 << 10;
 
-fn make_text_room(text: &mut Vec<u8>, additional: usize) {
+/// Makes room for a text of so many bytes.
+#[inline(always)]
+pub(crate) fn make_text_room(text: &mut Vec<u8>, additional: usize) {
     if text.capacity() - text.len() < additional {
         make_room(text, additional.max(TEXT_STEP_BYTES));
     }
@@ -32,6 +34,15 @@ pub(crate) trait TextForm: fmt::Debug + Send + 'static {
 
     /// Appends the text of the value with these bytes.
     fn print(&self, wire: &[u8], text: &mut Vec<u8>) -> Result<(), ValueError>;
+
+    /// Appends the text of the value at the start of `framed`: its length, its bytes, and what is behind
+    /// them. Returns the bytes of length and value. `None` leaves the value to [`print`](Self::print), and
+    /// the text as it was.
+    #[inline(always)]
+    fn print_quickly(framed: &[u8], text: &mut Vec<u8>) -> Option<u32> {
+        let _ = (framed, text);
+        None
+    }
 
     /// The effect to count for the text of this value.
     fn effect(&self, wire: &[u8]) -> Option<Effect> {
@@ -51,6 +62,8 @@ pub(crate) struct TextFormColumn<T: TextForm> {
     effects: EffectLog,
     /// Effects of arrays that were handed out.
     finished: Effects,
+    spare_offsets: Spare<i32>,
+    spare_text: Spare<u8>,
 }
 
 impl<T: TextForm> TextFormColumn<T> {
@@ -64,7 +77,18 @@ impl<T: TextForm> TextFormColumn<T> {
             nulls: Nulls::new(),
             effects: EffectLog::default(),
             finished: Effects::default(),
+            spare_offsets: Spare::new(0),
+            spare_text: Spare::new(0),
         }
+    }
+
+    /// Takes buffers that came back. The text may have none: no value of the batch needs any so far.
+    fn begin_batch(&mut self) {
+        self.offsets = self.spare_offsets.take();
+        self.offsets.clear();
+        self.offsets.push(0);
+        self.text = self.spare_text.take();
+        self.text.clear();
     }
 }
 
@@ -72,19 +96,32 @@ impl<T: TextForm> Column for TextFormColumn<T> {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let room = if T::EXPANDS { chunk.room().max(ROOM_MIN) } else { usize::MAX };
         let (bytes, cursors) = chunk.parts();
+        // This is the state after `finish`.
+        if self.offsets.capacity() == 1 {
+            self.begin_batch();
+        }
         let (start, n_rows) = (self.text.len(), cursors.len());
         make_room(&mut self.offsets, n_rows);
         let valid = self.nulls.scratch();
         for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
             let at_row = |cause| RowError { row, cause };
-            let value = take_value(bytes, cursor).map_err(at_row)?;
-            *valid = value.is_some();
-            if let Some(value) = value {
-                // No doubling: one numeric may have 131,072 digits.
-                make_text_room(&mut self.text, self.form.text_bytes_at_most(value));
-                self.form.print(value, &mut self.text).map_err(at_row)?;
-                if let Some(effect) = self.form.effect(value) {
-                    self.effects.note(self.offsets.len() - 1, effect);
+            let framed = bytes.get(*cursor as usize..).unwrap_or_default();
+            if framed.first_chunk() == Some(&NULL.to_be_bytes()) {
+                *cursor += 4;
+                *valid = false;
+            } else if let Some(used) = T::print_quickly(framed, &mut self.text) {
+                *cursor += used;
+                *valid = true;
+            } else {
+                let value = take_value(bytes, cursor).map_err(at_row)?;
+                *valid = value.is_some();
+                if let Some(value) = value {
+                    // No doubling: one numeric may have 131,072 digits.
+                    make_text_room(&mut self.text, self.form.text_bytes_at_most(value));
+                    self.form.print(value, &mut self.text).map_err(at_row)?;
+                    if let Some(effect) = self.form.effect(value) {
+                        self.effects.note(self.offsets.len() - 1, effect);
+                    }
                 }
             }
             let end = i32::try_from(self.text.len()).map_err(|_| at_row(ValueError::BatchTooLarge))?;
@@ -111,8 +148,8 @@ impl<T: TextForm> Column for TextFormColumn<T> {
     fn expect_rows(&mut self, rows: usize) {
         let n_rows = self.offsets.len() - 1;
         let text_bytes = extrapolate(self.text.len(), n_rows, rows);
-        make_room_in_all(&mut self.text, text_bytes);
-        make_room_in_all(&mut self.offsets, rows + 1);
+        self.spare_text.foresee(&mut self.text, text_bytes);
+        self.spare_offsets.foresee(&mut self.offsets, rows + 1);
     }
 
     fn bytes(&self) -> usize {
@@ -131,6 +168,20 @@ impl<T: TextForm> Column for TextFormColumn<T> {
             + capacity_bytes(&self.offsets)
             + self.nulls.allocated_bytes()
             + self.effects.allocated_bytes()
+            + self.spare_offsets.allocated_bytes()
+            + self.spare_text.allocated_bytes()
+    }
+
+    fn recycle(&mut self, array: ArrayRef) {
+        if let Some((offsets, text)) = buffers_of(&array) {
+            drop(array);
+            self.spare_offsets.give(offsets);
+            self.spare_text.give(text);
+        }
+    }
+
+    fn reuse(&self) -> BufferReuse {
+        self.spare_text.reuse()
     }
 
     fn take_effects(&mut self, effects: &mut Effects) {
@@ -139,6 +190,8 @@ impl<T: TextForm> Column for TextFormColumn<T> {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, RowError> {
+        self.spare_offsets.learn(self.offsets.len());
+        self.spare_text.learn(self.text.len());
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let text = std::mem::take(&mut self.text);
         self.effects.finish();
