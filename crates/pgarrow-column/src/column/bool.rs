@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, BooleanArray};
 use crate::bits::Bits;
 use crate::chunk::{CHUNK_ROWS, Chunk, take_value};
 use crate::column::Column;
-use crate::column::fixed::Wire;
+use crate::column::fixed::{Nullable, Wire};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare};
@@ -62,17 +62,16 @@ impl BoolColumn {
     }
 
     fn decode_nullable(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
-        let mut any_null = false;
-        let slots = self.scratch.iter_mut().zip(self.nulls.scratch());
-        for (row, (cursor, (slot, valid))) in cursors.iter_mut().zip(slots).enumerate() {
+        let valid = self.nulls.scratch();
+        let mut left = Nullable { bytes, cursors, valid, slots: &mut self.scratch, row: 0, any_null: false };
+        while let Some((cursor, row)) = left.until_careful(|[byte]: [u8; 1]| (byte <= 1).then_some(byte == 1))
+        {
             let value = take_value(bytes, cursor)
                 .and_then(|value| value.map(decode_bool).transpose())
                 .map_err(|cause| RowError { row, cause })?;
-            *slot = value.unwrap_or_default();
-            *valid = value.is_some();
-            any_null |= value.is_none();
+            left.put(value);
         }
-        Ok(any_null)
+        Ok(left.any_null)
     }
 }
 

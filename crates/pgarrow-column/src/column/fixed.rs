@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow_array::types::ArrowPrimitiveType;
 
-use crate::chunk::take_value;
+use crate::chunk::{NULL, take_value};
 use crate::column::primitive::{Decode, Rows};
 use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
@@ -43,6 +43,9 @@ pub(crate) type Native<T> = <<T as FixedWidth>::Arrow as ArrowPrimitiveType>::Na
 /// A value's bytes, read together with the length before them: one bounds check for both.
 pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     const WIDTH: u32;
+    const ZERO: Self;
+    /// The same, or zeros: without a branch.
+    fn masked(self, is_valid: bool) -> Self;
     /// The length and the bytes at `at`; `None` past the end.
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
     /// The bytes at `at`, as they are stored; `None` past the end.
@@ -55,6 +58,13 @@ macro_rules! wire {
     ($($width:literal + 4 = $framed:literal),*) => {$(
         impl Wire for [u8; $width] {
             const WIDTH: u32 = $width;
+            const ZERO: Self = [0; $width];
+
+            #[inline(always)]
+            fn masked(self, is_valid: bool) -> Self {
+                let mask = 0_u8.wrapping_sub(u8::from(is_valid));
+                self.map(|byte| byte & mask)
+            }
 
             #[inline(always)]
             fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)> {
@@ -170,46 +180,97 @@ impl<T: FixedWidth> Fixed<T> {
         Ok(any_null)
     }
 
-    /// Decodes a chunk in which values may be NULL, without a branch for each NULL.
+    /// Decodes a chunk in which values may be NULL.
     fn decode_nullable(
         &self,
         bytes: &[u8],
         cursors: &mut [u32],
         rows: &mut Rows<Native<T>>,
     ) -> Result<bool, RowError> {
-        let mut any_null = false;
         let decoder = self.decoder;
         let Rows { values, nulls, effects } = rows;
-        let valid = nulls.scratch();
-        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
-            let at = *cursor as usize;
-            if let Some((length, wire)) = T::Wire::framed(bytes, at) {
-                let is_valid = length == T::Wire::WIDTH;
-                if is_valid || length == crate::chunk::NULL {
-                    // For a NULL, these are the bytes behind it. Decoding them in vain is cheaper than a
-                    // mispredicted branch.
-                    let decoded = decoder.decode(wire);
-                    if decoded.is_ok() || !is_valid {
-                        let value = if is_valid { decoded.unwrap_or_default() } else { Default::default() };
-                        values.push(value);
-                        *valid = is_valid;
-                        any_null |= !is_valid;
-                        *cursor += 4 + u32::from(is_valid) * T::Wire::WIDTH;
-                        continue;
-                    }
-                }
-            }
+        let before = values.len();
+        values.resize(before + cursors.len(), Native::<T>::default());
+        let mut left = Nullable {
+            bytes,
+            cursors,
+            valid: nulls.scratch(),
+            slots: values.get_mut(before..).unwrap_or_default(),
+            row: 0,
+            any_null: false,
+        };
+        while let Some((cursor, row)) = left.until_careful(|wire| decoder.decode(wire).ok()) {
             // The end of the bytes, another width, or a refused value.
             let (value, effect) =
                 decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
             if let Some(effect) = effect {
-                effects.note(values.len(), effect);
+                effects.note(before + row, effect);
             }
-            *valid = value.is_some();
-            any_null |= value.is_none();
-            values.push(value.unwrap_or_default());
+            left.put(value);
         }
-        Ok(any_null)
+        Ok(left.any_null)
+    }
+}
+
+/// The rows of a chunk of values of one width that are not decoded yet. Any may be NULL.
+pub(crate) struct Nullable<'a, N> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) cursors: &'a mut [u32],
+    pub(crate) valid: &'a mut [bool],
+    /// Where the values go.
+    pub(crate) slots: &'a mut [N],
+    /// The first of these rows.
+    pub(crate) row: usize,
+    /// Whether a row before it is NULL.
+    pub(crate) any_null: bool,
+}
+
+impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
+    /// Decodes rows, without a branch for each NULL, until one needs a second look: at the end of the bytes,
+    /// of another width, or not decoded by `decode`. Returns its cursor and number; `None` behind the last.
+    #[inline(always)]
+    pub(crate) fn until_careful<W: Wire>(
+        &mut self,
+        decode: impl Fn(W) -> Option<N>,
+    ) -> Option<(&mut u32, usize)> {
+        let Self { bytes, cursors, valid, slots, row, any_null } = self;
+        let zero_is_default = decode(W::ZERO) == Some(N::default());
+        let cursors_left = cursors.get_mut(*row..).unwrap_or_default().iter_mut();
+        let valid_left = valid.get_mut(*row..).unwrap_or_default().iter_mut();
+        let slots_left = slots.get_mut(*row..).unwrap_or_default().iter_mut();
+        let mut n_left = cursors_left.len();
+        let mut nulls = 0;
+        for ((cursor, valid), slot) in cursors_left.zip(valid_left).zip(slots_left) {
+            let Some((length, wire)) = W::framed(bytes, *cursor as usize) else { break };
+            let is_valid = length == W::WIDTH;
+            // For a NULL, these are the bytes behind it, made zero.
+            let decoded = decode(wire.masked(is_valid));
+            // One of the factors is zero. Comparisons would be a branch each.
+            let is_other = u64::from(length ^ W::WIDTH).wrapping_mul(u64::from(length ^ NULL));
+            if is_other | (u64::from(is_valid) & u64::from(decoded.is_none())) != 0 {
+                break;
+            }
+            let value = decoded.unwrap_or_default();
+            *slot = if zero_is_default || is_valid { value } else { N::default() };
+            *valid = is_valid;
+            nulls |= length;
+            *cursor += 4 + u32::from(is_valid) * W::WIDTH;
+            n_left -= 1;
+        }
+        *any_null |= nulls > W::WIDTH;
+        *row = cursors.len() - n_left;
+        let row = *row;
+        self.cursors.get_mut(row).map(|cursor| (cursor, row))
+    }
+
+    /// Sets the value of the row that needed a second look.
+    pub(crate) fn put(&mut self, value: Option<N>) {
+        if let (Some(valid), Some(slot)) = (self.valid.get_mut(self.row), self.slots.get_mut(self.row)) {
+            *valid = value.is_some();
+            *slot = value.unwrap_or_default();
+        }
+        self.any_null |= value.is_none();
+        self.row += 1;
     }
 }
 

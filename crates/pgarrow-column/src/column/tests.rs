@@ -19,6 +19,7 @@ mod enums;
 mod forms;
 mod geometric;
 mod nested;
+mod nullable;
 mod oracle;
 mod policies;
 mod texts;
@@ -606,6 +607,16 @@ fn jsonb_loses_its_version_byte_and_nothing_else() {
     let array = decode(&PgType::Jsonb, &values).unwrap();
     let found: Vec<_> = array.as_string::<i32>().iter().flatten().collect();
     assert_eq!(found, ["{}", "null", &long]);
+    // Copied whole, in blocks, and by a call.
+    let values: Vec<Wire> =
+        (1..700).map(|n| Some([vec![1], vec![b'0' + (n % 10) as u8; n]].concat())).collect();
+    let array = decode(&PgType::Jsonb, &values).unwrap();
+    for (row, value) in values.iter().flatten().enumerate() {
+        assert_eq!(array.as_string::<i32>().value(row).as_bytes(), &value[1..]);
+    }
+    for n_bytes in [1, 20, 64, 65, 300, 600] {
+        assert!(matches!(fails(&PgType::Jsonb, &vec![b'1'; n_bytes]), ValueError::Malformed(_)));
+    }
     assert!(matches!(fails(&PgType::Jsonb, b""), ValueError::Malformed(_)));
     assert!(matches!(fails(&PgType::Jsonb, b"\x02{}"), ValueError::Malformed(_)));
     assert!(matches!(fails(&PgType::Jsonb, &[b'{'; 100]), ValueError::Malformed(_)));

@@ -10,15 +10,13 @@ use arrow_buffer::Buffer;
 
 use crate::chunk::{Chunk, take_value};
 use crate::column::Column;
-use crate::column::fixed::Wire;
+use crate::column::fixed::{Nullable, Wire};
 use crate::error::{RowError, ValueError};
 use crate::nulls::Nulls;
 use crate::spare::{BufferReuse, Spare, capacity_bytes, make_room};
 use crate::stored::{STORED_NULL, StoredChunk};
 
 const WIDTH: usize = 16;
-/// The length in front of a value.
-const LENGTH: u32 = 16;
 
 /// To `FixedSizeBinary(16)`.
 #[derive(Debug)]
@@ -46,29 +44,23 @@ impl Column for UuidColumn {
     fn decode(&mut self, chunk: &mut Chunk<'_>) -> Result<(), RowError> {
         let (bytes, cursors) = chunk.parts();
         self.make_room(cursors.len());
-        let mut any_null = false;
+        let before = self.values.len();
+        self.values.resize(before + cursors.len() * WIDTH, 0);
+        let (slots, _) = self.values.get_mut(before..).unwrap_or_default().as_chunks_mut();
+        let n_rows = cursors.len();
         let valid = self.nulls.scratch();
-        for (row, (cursor, valid)) in cursors.iter_mut().zip(valid).enumerate() {
-            if let Some((LENGTH, value)) = <[u8; WIDTH]>::framed(bytes, *cursor as usize) {
-                *cursor += 4 + LENGTH;
-                *valid = true;
-                self.values.extend_from_slice(&value);
-                continue;
-            }
+        let mut left = Nullable { bytes, cursors, valid, slots, row: 0, any_null: false };
+        while let Some((cursor, row)) = left.until_careful(Some::<[u8; WIDTH]>) {
             let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
-            *valid = value.is_some();
-            any_null |= value.is_none();
-            let value = match value.map(<&[u8; WIDTH]>::try_from) {
-                None => &[0; WIDTH],
-                Some(Ok(value)) => value,
-                Some(Err(_)) => {
-                    let found = value.map_or(0, <[u8]>::len);
-                    return Err(RowError { row, cause: ValueError::Width { expected: WIDTH, found } });
-                }
-            };
-            self.values.extend_from_slice(value);
+            let value = value.map(|value| {
+                let found = value.len();
+                let cause = ValueError::Width { expected: WIDTH, found };
+                <[u8; WIDTH]>::try_from(value).map_err(|_| RowError { row, cause })
+            });
+            left.put(value.transpose()?);
         }
-        self.nulls.append_chunk(cursors.len(), any_null);
+        let any_null = left.any_null;
+        self.nulls.append_chunk(n_rows, any_null);
         Ok(())
     }
 
