@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
-use pgarrow::{ExportOptions, OpaqueColumns, Report, Run, Source};
+use pgarrow::{ExportOptions, Report, Run};
 use pgarrow_job::{ExportCheck, Format, Origin, ServerVerified};
 use pgarrow_load::{Load, LoadProgress, LoadReport};
 use serde::Serialize;
@@ -88,17 +87,19 @@ fn run(job: ExportJob, run_report: &RunReport, host: &Host) -> Result<(), Failur
     let begin = |path: PathBuf| Rejects::begin(&path, None, overwrite, signals);
     let rejects = reject.map(begin).transpose()?;
 
-    let (source, opaque) = match &output {
-        // Values that the target takes as the source sends them are not decoded.
-        Goal::Table(load, ..) => connect_both(|| host.connect(reading.connection), load)?,
-        Goal::Nowhere | Goal::Output(..) => (host.connect(reading.connection)?, OpaqueColumns::default()),
+    // The target is looked at while the source is. If the source cannot be reached, that is the error.
+    let looking = match &output {
+        Goal::Table(load, ..) => Some(Arc::new(load.look_ahead())),
+        Goal::Nowhere | Goal::Output(..) => None,
     };
+    let source = host.connect(reading.connection)?;
     run_report.set_source(source.config());
     signals.be_orderly();
     allocator::give_back_at_once(reading.options.memory_bytes());
-    let options = match &output {
-        Goal::Table(..) => reading.options.with_opaque(opaque),
-        Goal::Nowhere | Goal::Output(..) => reading.options,
+    let options = match looking.clone() {
+        // Values that the target takes as the source sends them are not decoded.
+        Some(looking) => reading.options.with_opaque_from(move || looking.columns()),
+        None => reading.options,
     };
     let format = match &output {
         Goal::Output(_, format) => Some((format.as_ref(), &partition_by)),
@@ -186,26 +187,6 @@ enum Goal {
     Output(Opened, Box<Format>),
     /// With what a new table takes over, and the schema that its types are made in.
     Table(Box<Load>, Takes, Option<String>),
-}
-
-/// Connects to the source while the load connects to its target and looks at the table. If the source cannot
-/// be reached, that is the error, and the target is not waited for.
-pub(crate) fn connect_both(
-    connect: impl FnOnce() -> Result<Source, Failure>,
-    load: &Load,
-) -> Result<(Source, OpaqueColumns), Failure> {
-    thread::scope(|scope| {
-        let looking = thread::Builder::new().name("pgarrow-target".to_owned());
-        let looking = looking.spawn_scoped(scope, || load.opaque_columns());
-        let source = connect().inspect_err(|_| load.cancel().cancel())?;
-        let opaque = match looking.map(|looking| looking.join()) {
-            Ok(Ok(opaque)) => opaque,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // There is no further thread.
-            Err(_) => load.opaque_columns(),
-        };
-        Ok((source, opaque?))
-    })
 }
 
 /// Adds what a new table takes over from the table that is read.

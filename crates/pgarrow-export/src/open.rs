@@ -116,12 +116,16 @@ impl Request {
             // A slice is one stream: what several readers need is not probed.
             options.readers.get_or_insert(1);
         }
+        let first = |session, looked_up: &LookedUp| {
+            let mut opening = Opening::new(pool, session, &options, looked_up, connect, cancel)?;
+            opening.prepared.options.learn_opaque()?;
+            Ok(opening)
+        };
         let mut looked_up = self.looked_up();
-        let opening = Opening::new(pool, session, &options, &looked_up, connect, cancel);
+        let opening = first(session, &looked_up);
         looked_up.may_be_known = false;
-        let anew = |session| Opening::new(pool, session, &options, &looked_up, connect, cancel);
         let planned = opening.and_then(|opening| self.plan(opening)).and_then(|planned| match planned {
-            Planned::Outdated(session) => anew(*session).and_then(|opening| self.plan(opening)),
+            Planned::Outdated(session) => first(*session, &looked_up).and_then(|opening| self.plan(opening)),
             planned => Ok(planned),
         });
         let engine = planned.and_then(|planned| match planned {

@@ -1,11 +1,12 @@
 //! The options of an export: batches, types, readers, memory, and its sessions.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pgarrow_decode::BatchLimits;
-use pgarrow_session::{Memory, TransactionSettings};
+use pgarrow_session::{Memory, Result, TransactionSettings};
 use pgarrow_types::{ColumnOptions, IntervalForm, NumericForm, OpaqueColumns, TypeOptions};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,18 @@ pub enum ReadMode {
     Pages,
 }
 
+/// Who says which columns stay undecoded.
+#[derive(Clone)]
+pub(crate) struct OpaqueFrom(Arc<AskForOpaque>);
+
+type AskForOpaque = dyn Fn() -> Result<OpaqueColumns> + Send + Sync;
+
+impl fmt::Debug for OpaqueFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpaqueFrom")
+    }
+}
+
 /// How an export is cut into batches, how types are mapped, how many readers there are, and the settings of
 /// its sessions.
 ///
@@ -45,6 +58,8 @@ pub struct ExportOptions {
     /// By column.
     pub(crate) columns: BTreeMap<String, ColumnOptions>,
     pub(crate) opaque: OpaqueColumns,
+    /// Who will know them.
+    pub(crate) opaque_from: Option<OpaqueFrom>,
     /// Single tables or queries have such columns, too.
     pub(crate) has_opaque_tables: bool,
     pub(crate) field_ids: bool,
@@ -75,6 +90,7 @@ impl Default for ExportOptions {
             types: TypeOptions::default(),
             columns: BTreeMap::new(),
             opaque: OpaqueColumns::default(),
+            opaque_from: None,
             has_opaque_tables: false,
             field_ids: false,
             readers: None,
@@ -162,6 +178,26 @@ impl ExportOptions {
     pub fn with_opaque(mut self, columns: OpaqueColumns) -> Self {
         self.opaque = columns;
         self
+    }
+
+    /// The same with columns that somebody will know: `ask` is called when names are looked up, before
+    /// anything is locked. Its error is that of opening the export.
+    ///
+    /// So a target can be looked at while the source is: `pgarrow-load`'s `LookAhead` does that.
+    pub fn with_opaque_from(
+        mut self,
+        ask: impl Fn() -> Result<OpaqueColumns> + Send + Sync + 'static,
+    ) -> Self {
+        self.opaque_from = Some(OpaqueFrom(Arc::new(ask)));
+        self
+    }
+
+    /// Asks for the columns that stay undecoded, if somebody knows them.
+    pub(crate) fn learn_opaque(&mut self) -> Result<()> {
+        if let Some(OpaqueFrom(ask)) = self.opaque_from.take() {
+            self.opaque = ask()?;
+        }
+        Ok(())
     }
 
     /// Puts a number into every field's metadata, as `PARQUET:field_id`: the number of a table's column in

@@ -20,6 +20,9 @@ use crate::transaction::begin_sql;
 /// How long the lock is waited for here. Step by step, it is waited for as long as the options say.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long it is waited for while a source is opened, which may have the same table open: not at all.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 /// Begins a transaction with the table locked, or emptied, and answers for
 /// [`Session::with_answers`]. None if the load has to be opened step by step.
 ///
@@ -27,6 +30,31 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 ///
 /// Errors that end the session; options that cannot be set.
 pub(crate) fn ask(session: &mut Session, name: &RelationName, options: &LoadOptions) -> Result<Vec<Answer>> {
+    ask_within(session, name, options, LOCK_TIMEOUT)
+}
+
+/// The same if nothing has to be waited for, and nothing is lost if the load is not opened.
+///
+/// # Errors
+///
+/// As for [`ask`].
+pub(crate) fn ask_at_once(
+    session: &mut Session,
+    name: &RelationName,
+    options: &LoadOptions,
+) -> Result<Vec<Answer>> {
+    match options.mode {
+        LoadMode::Append | LoadMode::Upsert => ask_within(session, name, options, AT_ONCE),
+        LoadMode::Truncate | LoadMode::Create | LoadMode::Replace => Ok(Vec::new()),
+    }
+}
+
+fn ask_within(
+    session: &mut Session,
+    name: &RelationName,
+    options: &LoadOptions,
+    lock_timeout: Duration,
+) -> Result<Vec<Answer>> {
     let named = name.quoted();
     let (locked, lock): (fn(&str) -> String, _) = match options.mode {
         LoadMode::Append | LoadMode::Upsert => (lock_sql, lock_sql(&named)),
@@ -41,7 +69,7 @@ pub(crate) fn ask(session: &mut Session, name: &RelationName, options: &LoadOpti
         return Ok(Vec::new());
     }
     // While it waits for the lock, the server is silent.
-    let patience = options.read_timeout.map_or(LOCK_TIMEOUT, |time| (time / 2).min(LOCK_TIMEOUT));
+    let patience = options.read_timeout.map_or(lock_timeout, |time| (time / 2).min(lock_timeout));
     let (patience, timeout) = (server_timeout(Some(patience)), server_timeout(options.lock_timeout));
     let lock = format!("SET LOCAL lock_timeout = '{patience}'; {lock}; SET LOCAL lock_timeout = '{timeout}'");
     let begin = begin_sql(session, options)?;

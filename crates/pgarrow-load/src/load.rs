@@ -1,18 +1,17 @@
 //! `Load`: the target of a load and its options.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use pgarrow_catalog::RelationName;
-use pgarrow_protocol::{Config, Session};
-use pgarrow_session::{Cancel, Connection, Holders, IdleSession, Result};
+use pgarrow_protocol::{Answer, Config, Session};
+use pgarrow_session::{Cancel, Connection, Holders, Result};
 use pgarrow_types::OpaqueColumns;
 
 use crate::ahead;
 use crate::definition::{NeededTypes, PrimaryKey};
+use crate::kept::{Begun, Kept};
 use crate::options::{LoadMode, LoadOptions};
 use crate::owner::Owner;
 use crate::target;
-use crate::transaction::{begin, roll_back, take_back};
+use crate::transaction::{begin, begin_sql, roll_back, take_back};
 
 /// A load that has not begun.
 #[derive(Clone, Debug)]
@@ -31,7 +30,7 @@ pub(crate) enum Place {
     Server {
         config: Box<Config>,
         /// A session that has already looked at the table.
-        idle: Arc<Mutex<Option<IdleSession>>>,
+        kept: Kept,
     },
     /// A session of the caller; the load runs in its transaction.
     Connection(Connection),
@@ -60,7 +59,7 @@ impl Load {
     ///
     /// [`ErrorKind::Options`](pgarrow_session::ErrorKind::Options) for a name that cannot be used.
     pub fn with_config(config: Config, table: &str, cancel: Cancel) -> Result<Self> {
-        let place = Place::Server { config: Box::new(config), idle: Arc::default() };
+        let place = Place::Server { config: Box::new(config), kept: Kept::default() };
         Ok(Self { place, cancel, name: RelationName::parse(table)?, options: LoadOptions::default() })
     }
 
@@ -106,6 +105,12 @@ impl Load {
     ///
     /// No connection; a table that does not exist, or cannot be read.
     pub fn opaque_columns(&self) -> Result<OpaqueColumns> {
+        self.find_opaque(false)
+    }
+
+    /// Finds the opaque columns. `begins`: if the table can be locked at once, the load's transaction begins,
+    /// and stays open for [`open`](Self::open).
+    pub(crate) fn find_opaque(&self, begins: bool) -> Result<OpaqueColumns> {
         let Self { cancel, name, options, .. } = self;
         let is_made = match options.mode {
             LoadMode::Create => true,
@@ -119,7 +124,7 @@ impl Load {
             return Ok(of_made());
         }
         let types = match &self.place {
-            Place::Server { config, idle } => self.look(config, idle)?,
+            Place::Server { config, kept } => self.look(config, kept, begins)?,
             Place::Connection(connection) => {
                 let mut options = options.clone();
                 let (mut session, owner) = Owner::enter(connection, &mut options, cancel)?;
@@ -131,30 +136,46 @@ impl Load {
         Ok(types.unwrap_or_else(of_made))
     }
 
-    /// Reads the table's columns in a separate transaction.
-    fn look(&self, config: &Config, idle: &Mutex<Option<IdleSession>>) -> Result<Option<OpaqueColumns>> {
+    /// Reads the table's columns: in a separate transaction, or in the load's own, which `begins`.
+    fn look(&self, config: &Config, kept: &Kept, begins: bool) -> Result<Option<OpaqueColumns>> {
         let Self { cancel, name, options, .. } = self;
-        let mut session = connect(config, idle, cancel)?;
+        let mut session = kept.take(config, cancel)?;
         let _attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
-        let looked = ahead::ask_about_columns(&mut session, name, options).and_then(|answers| {
-            session.keep_answers(answers);
-            begin(&mut session, options)?;
-            target::column_types(&mut session, name, options)
-        });
-        let types = match looked {
-            Ok(types) => types,
+        match self.ask(&mut session, begins) {
+            Ok((types, answers)) if !answers.is_empty() => {
+                session.forget_answers();
+                let (name, mode) = (name.clone(), options.mode);
+                let begin = begin_sql(&session, options)?;
+                kept.keep_begun(Begun { session, begin, name, mode, answers });
+                Ok(types)
+            }
+            Ok((types, _)) => {
+                if let Some(session) = take_back(session) {
+                    kept.keep_idle(session);
+                }
+                Ok(types)
+            }
             Err(error) => {
                 session.forget_answers();
                 roll_back(session);
-                return Err(cancel.cancelled_or(error));
+                Err(cancel.cancelled_or(error))
             }
-        };
-        if let Some(mut session) = take_back(session) {
-            session.forget_answers();
-            *idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(IdleSession::new(session));
         }
-        Ok(types)
+    }
+
+    /// The types of the table's columns; and all answers for opening the load, if its transaction has begun.
+    fn ask(&self, session: &mut Session, begins: bool) -> Result<(Option<OpaqueColumns>, Vec<Answer>)> {
+        let Self { name, options, .. } = self;
+        let may_begin = begins && !options.has_writers() && !options.is_batchwise();
+        let begun = if may_begin { ahead::ask_at_once(session, name, options)? } else { Vec::new() };
+        let answers = match begun.is_empty() {
+            true => ahead::ask_about_columns(session, name, options)?,
+            false => begun.clone(),
+        };
+        session.keep_answers(answers);
+        begin(session, options)?;
+        Ok((target::column_types(session, name, options)?, begun))
     }
 
     /// These columns of the batches hold the binary form of values of these types, as another server sent
@@ -178,18 +199,5 @@ impl Load {
     pub fn fed_by(mut self, holders: Holders) -> Self {
         self.options.holders = Some(holders);
         self
-    }
-}
-
-/// The idle session that has looked at the table, or a new one.
-pub(crate) fn connect(
-    config: &Config,
-    idle: &Mutex<Option<IdleSession>>,
-    cancel: &Cancel,
-) -> Result<Session> {
-    let idle = idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match idle.and_then(|idle| idle.working(cancel)) {
-        Some(session) => Ok(session),
-        None => cancel.connect_patiently(config),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 use pgarrow_catalog::RelationName;
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{Answer, Session};
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_types::Message;
 
@@ -16,7 +16,7 @@ use crate::batchwise::{Batchwise, restarted};
 use crate::end::End;
 use crate::hidden::sweep;
 use crate::lane::{Lane, LaneContext};
-use crate::load::{Load, Place, connect};
+use crate::load::{Load, Place};
 use crate::marks::{self, Mark};
 use crate::options::{LoadMode, LoadOptions};
 use crate::own_locks::tell_of_earlier_locks;
@@ -70,10 +70,17 @@ impl Loading {
     fn open(load: Load, schema: SchemaRef, started: Instant) -> Result<Self> {
         let Load { place, cancel, name, mut options } = load;
         options.check()?;
-        let (mut session, owner) = match &place {
-            Place::Server { config, idle } => (connect(config, idle, &cancel)?, Owner::Load),
-            Place::Connection(connection) => Owner::enter(connection, &mut options, &cancel)?,
+        let (mut session, owner, begun) = match &place {
+            Place::Server { config, kept } => match kept.take_begun(&name, &options) {
+                Some((session, answers)) => (session, Owner::Load, answers),
+                None => (kept.take(config, &cancel)?, Owner::Load, Vec::new()),
+            },
+            Place::Connection(connection) => {
+                let (session, owner) = Owner::enter(connection, &mut options, &cancel)?;
+                (session, owner, Vec::new())
+            }
         };
+        options.is_locked = !begun.is_empty();
         // The caller may have cursors. Those of a set have none, and each load its own savepoint.
         options.no_freeze |= !owner.is_load() && !options.is_of_set;
         let connected = Instant::now();
@@ -85,7 +92,7 @@ impl Loading {
         }
         // A guest has attached its session already.
         let attached = owner.is_load().then(|| cancel.attach(&session));
-        let planned = plan_all(&mut session, &name, &schema, options, &owner);
+        let planned = plan_all(&mut session, &name, &schema, options, &owner, begun);
         let (options, target, plan, mark) = match planned {
             Ok(planned) => planned,
             Err(error) => {
@@ -350,12 +357,15 @@ impl Loading {
 type Planned = (LoadOptions, TargetTable, LoadPlan, Option<Mark>);
 
 /// Reads the mark, finds or creates the table, and plans the columns. Leaves the transaction open.
+///
+/// `begun`: all answers, if the transaction has begun.
 fn plan_all(
     session: &mut Session,
     name: &RelationName,
     schema: &Schema,
     options: LoadOptions,
     owner: &Owner,
+    begun: Vec<Answer>,
 ) -> Result<Planned> {
     // Hidden tables of a killed load may depend on the table that is to be replaced. They are removed in
     // separate transactions.
@@ -367,6 +377,7 @@ fn plan_all(
     let mark = key.map(|key| marks::open(session, name, key, &options)).transpose()?;
     let options = restarted(options, mark.as_ref());
     let answers = match owner {
+        Owner::Load if options.is_locked => begun,
         Owner::Load if mark.is_none() => ahead::ask(session, name, &options)?,
         Owner::Load | Owner::Caller(_) => Vec::new(),
     };

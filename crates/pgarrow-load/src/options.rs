@@ -134,6 +134,8 @@ pub struct LoadOptions {
     pub(crate) is_of_set: bool,
     /// The table is truncated already.
     pub(crate) is_emptied: bool,
+    /// The table is locked already, in the load's own transaction.
+    pub(crate) is_locked: bool,
     /// No row is frozen.
     pub(crate) no_freeze: bool,
     /// VACUUM runs after the commit.

@@ -147,7 +147,7 @@ pub(crate) fn within_bounds<T>(
     let is_users = |name: &str| name.trim().eq_ignore_ascii_case("lock_timeout");
     let is_bounded =
         options.lock_timeout.is_some() || options.settings.iter().any(|(name, _)| is_users(name));
-    if is_bounded || held(session, relation, options)?.is_none() {
+    if options.is_locked || is_bounded || held(session, relation, options)?.is_none() {
         return lock(session);
     }
     let set = |session: &mut Session, time: &str| {

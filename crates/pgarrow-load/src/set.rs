@@ -15,6 +15,7 @@ use pgarrow_session::{
 use pgarrow_types::option::MODE;
 use pgarrow_types::{Message, OpaqueColumns, message};
 
+use crate::kept::Kept;
 use crate::load::{Load, Place};
 use crate::options::{LoadMode, LoadOptions};
 use crate::own_locks::{is_of_here, refuse_exclusive};
@@ -208,7 +209,7 @@ impl LoadSet {
             true => (Place::Connection(self.connection.clone()), self.connection.cancel().child()),
             false => {
                 let config = Box::new(self.config.clone());
-                (Place::Server { config, idle: Arc::default() }, self.cancel.child())
+                (Place::Server { config, kept: Kept::default() }, self.cancel.child())
             }
         };
         let options = self.options_of(table);

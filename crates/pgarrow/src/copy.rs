@@ -27,9 +27,13 @@ pub struct Copied {
 /// As for [`Extract::open`] and [`Load::open`], and whatever stops the rows between them. Then the target is
 /// unchanged, except after [`ErrorKind::OutcomeUnknown`].
 pub fn copy_table(from: Extract, into: Load) -> Result<Copied> {
-    let run = from.with_opaque(into.opaque_columns()?).open()?;
+    // The target is looked at while the source is.
+    let looking = Arc::new(into.look_ahead());
+    let of_target = Arc::clone(&looking);
+    let run = from.with_opaque_from(move || of_target.columns()).open()?;
     let load = into.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());
     let loading = load.open(Arc::clone(run.schema()))?;
+    drop(looking);
     let warnings = run.plan().warnings().iter().chain(loading.warnings()).cloned().collect();
     let sink = loading.into_sink()?;
     let loaded = sink.report();

@@ -246,6 +246,16 @@ impl Extract {
         self
     }
 
+    /// The same with columns that somebody will know: [`ExportOptions::with_opaque_from`] on top of the
+    /// [`options`](Self::options).
+    pub fn with_opaque_from(
+        mut self,
+        ask: impl Fn() -> Result<OpaqueColumns> + Send + Sync + 'static,
+    ) -> Self {
+        self.request.options = self.request.options.with_opaque_from(ask);
+        self
+    }
+
     /// Plans the export and starts it as a stream of batches, from async code of any runtime.
     ///
     /// # Errors
@@ -284,6 +294,7 @@ impl Extract {
     pub fn describe(&self) -> Result<Description> {
         let Self { source, mut request } = self.clone();
         source.complete(&mut request.options);
+        request.options.learn_opaque()?;
         let cancel = source.cancel().child();
         let session = source.pool().borrow(&cancel)?;
         request.describe(source.pool(), session, &cancel)
@@ -301,6 +312,7 @@ impl Extract {
         background::run(&cancel, move || {
             let Self { source, mut request } = extract;
             source.complete(&mut request.options);
+            request.options.learn_opaque()?;
             let session = source.pool().borrow(&of_task)?;
             request.describe(source.pool(), session, &of_task)
         })

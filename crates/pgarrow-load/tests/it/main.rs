@@ -12,6 +12,7 @@ mod fresh;
 mod in_transaction;
 mod insert;
 mod loading;
+mod look_ahead;
 mod marks_trust;
 mod opaque;
 mod own_locks;

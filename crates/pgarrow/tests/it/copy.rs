@@ -1,7 +1,7 @@
 //! From server to server, through the public interface alone.
 
 use pgarrow::load::{Load, LoadMode, LoadOptions};
-use pgarrow::{ErrorKind, ExportOptions, copy_table};
+use pgarrow::{Error, ErrorKind, ExportOptions, OpaqueColumns, copy_table};
 use pgarrow_testkit::{Capability, require};
 
 use crate::support::{database, source, url};
@@ -35,4 +35,25 @@ fn a_table_is_copied_or_nothing_is() {
     assert_eq!((refused.kind(), refused.sqlstate()), (ErrorKind::Server, Some("23514")), "{refused}");
     let count = to.client().query_one("SELECT count(*) FROM u", &[]).unwrap().get::<_, i64>(0);
     assert_eq!(count, 0);
+}
+
+/// Somebody else knows which columns stay undecoded, and may have failed to find out.
+#[test]
+fn columns_that_somebody_will_know() {
+    require!(Capability::Server);
+    let database = database("copy opaque", "CREATE TABLE t (id int, span int4range)");
+    let source = source(&database);
+    let all = || source.table("t").with_opaque_from(|| Ok(OpaqueColumns::all()));
+    let schema = source.table("t").with_opaque(OpaqueColumns::all()).open().unwrap().schema().clone();
+    assert_eq!(all().open().unwrap().schema(), &schema);
+    assert_eq!(all().describe().unwrap().schema, schema);
+    assert_ne!(source.table("t").open().unwrap().schema(), &schema);
+
+    let failed = || Err(Error::new(ErrorKind::Connection, "nobody knows"));
+    let extract = || source.table("t").with_opaque_from(failed);
+    for error in [extract().open().unwrap_err(), extract().describe().unwrap_err()] {
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Connection, "nobody knows"));
+    }
+    let unknown = copy_table(source.table("t"), Load::into(&url(&database), "u").unwrap()).unwrap_err();
+    assert!(unknown.to_string().starts_with("there is no table \"u\""), "{unknown}");
 }

@@ -1,0 +1,100 @@
+//! `LookAhead`: a load looks at its table in a thread of its own, while the source of its rows is opened.
+//!
+//! ```text
+//!  thread   connect ─▶ BEGIN, lock, all questions ─▶ columns ─▶ waits ─▶ ROLLBACK, if nobody has come
+//!                                                       │         ▲
+//!  source   connect ─▶ names ───────────────────────────┴▶ plan ──┴▶ Load::open goes on in the transaction
+//! ```
+
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pgarrow_session::{Cancel, Error, ErrorKind, Result};
+use pgarrow_types::OpaqueColumns;
+
+use crate::load::{Load, Place};
+
+/// How long the transaction stays open for the load. The source may have to wait for a lock behind a session
+/// that waits for this one, which no server can see. And nobody should have to wait long for a load that has
+/// not begun.
+const HELD: Duration = Duration::from_millis(500);
+
+/// A look at a load's table, which has begun: see [`Load::look_ahead`]. Dropping it ends it.
+#[derive(Debug)]
+pub struct LookAhead {
+    columns: Mutex<Columns>,
+    /// Stops only the look.
+    cancel: Cancel,
+    #[expect(dead_code, reason = "held for its drop, for which the thread waits")]
+    held: Sender<Infallible>,
+}
+
+#[derive(Debug)]
+enum Columns {
+    Awaited(Receiver<Result<OpaqueColumns>>),
+    Known(Result<OpaqueColumns>),
+}
+
+impl Load {
+    /// Finds the [`opaque_columns`](Self::opaque_columns) in another thread, while the caller opens the
+    /// source.
+    ///
+    /// If the load appends or upserts, its transaction begins already, with the table locked as for the load.
+    /// [`open`](Self::open) goes on in it, without asking again. If nobody opens this load within half a
+    /// second after the look, or the look is dropped, the transaction is rolled back. Then, and wherever the
+    /// lock is not free, the load is opened as after `opaque_columns`.
+    pub fn look_ahead(&self) -> LookAhead {
+        let cancel = self.cancel.child();
+        let (answer, answered) = channel();
+        let (held, over) = channel::<Infallible>();
+        let mut load = self.clone();
+        load.cancel = cancel.clone();
+        let look = move || {
+            let looked = load.find_opaque(true);
+            let is_begun = looked.is_ok();
+            if answer.send(looked).is_err() || is_begun {
+                let _ = over.recv_timeout(HELD);
+            }
+            if let Place::Server { kept, .. } = &load.place {
+                kept.release();
+            }
+        };
+        let thread = thread::Builder::new().name("pgarrow-target".to_owned()).spawn(look);
+        let columns = match thread {
+            Ok(_) => Columns::Awaited(answered),
+            // There is no further thread.
+            Err(_) => Columns::Known(self.opaque_columns()),
+        };
+        LookAhead { columns: Mutex::new(columns), cancel, held }
+    }
+}
+
+impl LookAhead {
+    /// The columns, as soon as they are known.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Load::opaque_columns`].
+    pub fn columns(&self) -> Result<OpaqueColumns> {
+        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Columns::Awaited(answered) = &*columns {
+            let text = "the thread that looks at the target has panicked; please report it";
+            let panicked = || Err(Error::new(ErrorKind::Protocol, text));
+            *columns = Columns::Known(answered.recv().unwrap_or_else(|_| panicked()));
+        }
+        match &*columns {
+            Columns::Known(Ok(columns)) => Ok(columns.clone()),
+            Columns::Known(Err(error)) => Err(error.duplicate()),
+            Columns::Awaited(_) => Err(Error::new(ErrorKind::Protocol, "an answer that was not awaited")),
+        }
+    }
+}
+
+impl Drop for LookAhead {
+    fn drop(&mut self) {
+        self.cancel.cancel_for("whoever gave up the load");
+    }
+}

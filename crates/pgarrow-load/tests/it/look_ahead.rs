@@ -1,0 +1,197 @@
+//! A load that looks at its table while the source is opened: what it asks, what it locks, and until when.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use pgarrow_export::{Cancel, Config, ErrorKind, OpaqueColumns, Source};
+use pgarrow_load::{Load, LoadMode, LoadOptions, LookAhead};
+use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
+
+use crate::support::{creating, database, eventually, load, value};
+
+fn batch(column: &str) -> RecordBatch {
+    let array = Arc::new(Int64Array::from_iter_values(0..1000)) as ArrayRef;
+    RecordBatch::try_from_iter([(column, array)]).unwrap()
+}
+
+/// Loads the rows. Returns the process that loaded them.
+fn finish(database: &Database, load: Load, batch: &RecordBatch) -> String {
+    let mut loading = load.open(batch.schema()).unwrap();
+    let pids = locked(database);
+    loading.write(batch).unwrap();
+    assert_eq!(loading.finish().unwrap().rows, 1000);
+    pids
+}
+
+/// The processes that have locked the table for a load.
+fn locked(database: &Database) -> String {
+    let sql = "SELECT COALESCE(string_agg(pid::text, ' '), '') FROM pg_locks \
+               WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock' AND granted";
+    value(database, sql)
+}
+
+fn rows(database: &Database) -> String {
+    value(database, "SELECT count(*)::text FROM t")
+}
+
+fn looked(load: &Load) -> (LookAhead, OpaqueColumns) {
+    let look = load.look_ahead();
+    let columns = look.columns().unwrap();
+    // Whoever asks again gets the same.
+    assert_eq!(look.columns().unwrap(), columns);
+    (look, columns)
+}
+
+/// Before, a copy from server to server asked the target twice, and whether the export has it locked.
+#[test]
+fn opening_asks_nothing_that_the_look_has_asked() {
+    require!(Capability::PrivateServer);
+    let database = database("look trips", "CREATE TABLE t (x int8 PRIMARY KEY)");
+    let port = TestServer::shared().private().unwrap().port();
+    let proxy = Proxy::start(port, Fault::None);
+    let url = proxy.url_of(database.url());
+    let url = format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' });
+    drop(pgarrow_load::Connection::connect(&url).unwrap());
+    let closed = || eventually("the connection is closed", || proxy.n_open() == 0);
+    closed();
+    let of_login = proxy.n_round_trips();
+    let run = Source::connect_blocking(database.url()).unwrap().table("t").open().unwrap();
+    let load = Load::into(&url, "t").unwrap().options(LoadOptions::default().with_analyze(false));
+    let (look, columns) = looked(&load);
+    assert_eq!(
+        columns,
+        crate::support::load(&database, "t", LoadOptions::default()).opaque_columns().unwrap()
+    );
+    let mut loading = load.fed_by(run.holders()).open(batch("x").schema()).unwrap();
+    drop(look);
+    loading.write(&batch("x")).unwrap();
+    assert_eq!(loading.finish().unwrap().rows, 1000);
+    closed();
+    // What opening asks; the COPY; its end; that names still mean the same; COMMIT.
+    assert_eq!(proxy.n_round_trips() - 2 * of_login, 5);
+}
+
+#[test]
+fn the_load_goes_on_in_the_transaction_that_has_looked() {
+    require!(Capability::Server);
+    let database = database("look goes on", "CREATE TABLE t (x int8 PRIMARY KEY)");
+    for mode in [LoadMode::Append, LoadMode::Upsert] {
+        database.execute("TRUNCATE t");
+        let load = load(&database, "t", LoadOptions::default().with_mode(mode));
+        let (_look, _) = looked(&load);
+        let pid = locked(&database);
+        let in_use = finish(&database, load, &batch("x"));
+        // Half a second may have passed.
+        assert!(pid.is_empty() || in_use == pid, "{mode:?}: {pid:?}, {in_use:?}");
+        assert_eq!(rows(&database), "1000", "{mode:?}");
+    }
+}
+
+/// Nobody has to wait long for a load that has not begun; and what has changed is asked again.
+#[test]
+fn what_is_not_opened_is_let_go() {
+    require!(Capability::Server);
+    let database = database("look let go", "CREATE TABLE t (x int8)");
+    for is_dropped in [false, true] {
+        let load = load(&database, "t", LoadOptions::default());
+        let (look, _) = looked(&load);
+        let look = (!is_dropped).then_some(look);
+        database.execute(
+            "SET lock_timeout = '60s'; ALTER TABLE t RENAME x TO y; ALTER TABLE t RENAME y TO x; TRUNCATE t",
+        );
+        assert_eq!(locked(&database), "");
+        database.execute("ALTER TABLE t ADD y int8");
+        finish(&database, load, &batch("y"));
+        assert_eq!(value(&database, "SELECT count(y)::text FROM t"), "1000");
+        database.execute("ALTER TABLE t DROP y");
+        drop(look);
+    }
+}
+
+/// A load that other options make another one does not go on in that transaction.
+#[test]
+fn other_options_begin_anew() {
+    require!(Capability::Server);
+    let database = database("look other", "CREATE TABLE t (x int8); INSERT INTO t VALUES (-1)");
+    let appending = load(&database, "t", LoadOptions::default());
+    let (_look, _) = looked(&appending);
+    finish(&database, appending.options(LoadOptions::default().with_mode(LoadMode::Truncate)), &batch("x"));
+    assert_eq!(rows(&database), "1000");
+
+    let appending = load(&database, "t", LoadOptions::default());
+    let (_look, _) = looked(&appending);
+    let options = LoadOptions::default().with_setting("application_name", "another");
+    finish(&database, appending.options(options), &batch("x"));
+    assert_eq!(rows(&database), "2000");
+
+    // These lock nothing before they are opened.
+    for options in
+        [LoadOptions::default().with_mode(LoadMode::Truncate), LoadOptions::default().with_writers(2)]
+    {
+        let load = load(&database, "t", options);
+        let (_look, columns) = looked(&load);
+        assert!(!columns.is_empty());
+        assert_eq!(locked(&database), "");
+        load.open(batch("x").schema()).unwrap().abandon().unwrap();
+    }
+    assert_eq!(looked(&load(&database, "u", creating())).1, OpaqueColumns::all());
+}
+
+#[test]
+fn a_table_that_is_locked_or_missing() {
+    require!(Capability::Server);
+    let database = database("look locked", "CREATE TABLE t (x int8)");
+    let mut other = database.client();
+    let mut transaction = other.transaction().unwrap();
+    transaction.execute("LOCK TABLE t IN SHARE MODE", &[]).unwrap();
+    let appending = load(&database, "t", LoadOptions::default());
+    let (_look, columns) = looked(&appending);
+    assert!(columns.get("x").is_some());
+    transaction.commit().unwrap();
+    finish(&database, appending, &batch("x"));
+    assert_eq!(rows(&database), "1000");
+
+    let missing = load(&database, "missing", LoadOptions::default());
+    let look = missing.look_ahead();
+    for _ in 0..2 {
+        let error = look.columns().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Options, "{error}");
+        assert_eq!(error.to_string(), missing.opaque_columns().unwrap_err().to_string());
+    }
+}
+
+/// The source waits behind a session that waits for the target: the server sees no deadlock.
+#[test]
+fn a_source_that_waits_for_the_target_ends_the_look() {
+    require!(Capability::Server);
+    let database = database("look deadlock", "CREATE TABLE t (x int8)");
+    let load = load(&database, "t", LoadOptions::default());
+    let (_look, _) = looked(&load);
+    let mut other = database.client();
+    let waiting = thread::spawn(move || {
+        let mut transaction = other.transaction().unwrap();
+        transaction.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE", &[]).unwrap();
+        transaction.commit().unwrap();
+    });
+    let waits = "SELECT count(*)::text FROM pg_locks WHERE relation = 't'::regclass AND NOT granted";
+    eventually("it waits, or the look is over", || value(&database, waits) == "1" || waiting.is_finished());
+    let run = Source::connect_blocking(database.url()).unwrap().table("t").open().unwrap();
+    finish(&database, load.fed_by(run.holders()), &batch("x"));
+    waiting.join().unwrap();
+    assert_eq!(rows(&database), "1000");
+}
+
+#[test]
+fn a_look_that_waits_for_the_server_is_cancelled() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/nothing?sslmode=disable", silent.local_addr().unwrap());
+    let cancel = Cancel::new();
+    let load = Load::with_config(Config::parse(Some(&url)).unwrap(), "t", cancel.clone()).unwrap();
+    let look = load.look_ahead();
+    let _stream = silent.accept().unwrap();
+    cancel.cancel_for("the test");
+    let error = look.columns().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+}
