@@ -48,9 +48,9 @@ impl Session {
         self.copy_out_and(sql, None)
     }
 
-    /// As [`copy_out`](Self::copy_out). In the same round trip, the server answers a question once the COPY is
-    /// over: a statement of [`query`](Self::query) with its parameters. If `query` asks this next, it receives
-    /// that answer; otherwise nobody does.
+    /// As [`copy_out`](Self::copy_out). In the same round trip, the server answers a question once the COPY
+    /// is over: a statement of [`query`](Self::query) with its parameters. If `query` asks this next, it
+    /// receives that answer; otherwise nobody does.
     ///
     /// # Errors
     ///

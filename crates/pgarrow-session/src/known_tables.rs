@@ -28,8 +28,8 @@ pub struct NamesInUse {
 }
 
 impl NamesInUse {
-    /// `names` as they were typed, or the text of a query, in transactions of `session` with this role and these settings. `None` if
-    /// the server does not report its version, or no names are known.
+    /// `names` as they were typed, or the text of a query, in transactions of `session` with this role and
+    /// these settings. `None` if the server does not report its version, or no names are known.
     pub fn new(
         session: &Session,
         role: Option<&str>,
