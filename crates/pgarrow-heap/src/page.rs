@@ -199,6 +199,12 @@ pub(crate) struct Alike {
     pub(crate) has_bitmaps: bool,
 }
 
+const PAGE_END: u32 = 8192;
+
+/// Bits of `t_infomask2` and `t_infomask` that are the same in all tuples that are alike.
+const SAME: u32 =
+    ((HAS_OID_OLD | XMAX_LOCK_ONLY | XMIN_COMMITTED | XMAX_INVALID | MOVED) as u32) << 16 | ATTRIBUTES as u32;
+
 /// The quick way of [`tuples`] for the usual page: it is all-visible, every line pointer leads to a tuple,
 /// and all tuples have the same number of attributes and are visible for the same reason. Writes the place of
 /// each tuple's data, its end and that of its bitmap (0 if it has none), counting from `start`.
@@ -211,10 +217,6 @@ pub(crate) fn alike(
     attributes_max: usize,
     slots: (&mut [u32], &mut [u32], &mut [u32]),
 ) -> Option<Alike> {
-    const PAGE_END: u32 = 8192;
-    /// Bits of `t_infomask2` and `t_infomask` that are the same in all tuples.
-    const SAME: u32 = ((HAS_OID_OLD | XMAX_LOCK_ONLY | XMIN_COMMITTED | XMAX_INVALID | MOVED) as u32) << 16
-        | ATTRIBUTES as u32;
     let page = page.first_chunk::<PAGE_BYTES>().filter(|_| page.len() == PAGE_BYTES)?;
     let [.., f0, f1, l0, l1, u0, u1, s0, s1, v0, v1, _, _, _, _] =
         *page.first_chunk::<PAGE_HEADER_BYTES>()?;
@@ -244,6 +246,21 @@ pub(crate) fn alike(
     let (first, is_own) = tuple(page, first_pointer & 0x7fff, first_pointer >> 17, 1, block)
         .ok()
         .filter(|(_, is_own)| *is_own)?;
+    if usize::from(first.attributes) > attributes_max || pointers.len() > TUPLES_MAX {
+        return None;
+    }
+    let alike = |data_min, has_bitmaps| Alike {
+        tuples: pointers.len(),
+        attributes: first.attributes,
+        data_min,
+        has_bitmaps,
+    };
+    let data_offset = first.start - (first_pointer & 0x7fff);
+    if first.bitmap == 0 && are_headers_same(page, pointers) {
+        bitmaps.fill(0);
+        let data_min = bounds_of_data(pointers, (start, upper.into(), data_offset), bases, ends)?;
+        return Some(alike(data_min, false));
+    }
     let bitmap_bytes = u32::from(first.attributes).div_ceil(8);
     // Bits that must be zero; differences, none of which may be negative.
     let (mut wrong, mut negative, mut data_min, mut nulls) = (u32::from(!is_own), 0, PAGE_END, 0);
@@ -265,16 +282,47 @@ pub(crate) fn alike(
         *end = start + offset + length;
         *bitmap = (start + offset + TUPLE_HEADER_BYTES) * has_null;
     }
-    let is_sound = wrong == 0
-        && negative.cast_signed() >= 0
-        && usize::from(first.attributes) <= attributes_max
-        && pointers.len() <= TUPLES_MAX;
-    is_sound.then_some(Alike {
-        tuples: pointers.len(),
-        attributes: first.attributes,
-        data_min,
-        has_bitmaps: nulls > 0,
-    })
+    (wrong == 0 && negative.cast_signed() >= 0).then(|| alike(data_min, nulls > 0))
+}
+
+/// Whether the headers of all tuples are the same: in [`SAME`], in whether they have NULLs, and in where their
+/// data starts.
+fn are_headers_same(page: &[u8; PAGE_BYTES], pointers: &[[u8; LINE_POINTER_BYTES]]) -> bool {
+    /// Of number, `t_infomask2`, `t_infomask`, `t_hoff` and a byte behind it.
+    const ALL: u64 = 0xff << 48 | (SAME as u64 | (HAS_NULL as u64) << 16) << 16;
+    let fields = |pointer: &[u8; LINE_POINTER_BYTES]| {
+        let at = (u32::from_le_bytes(*pointer) & 0x7fff) as usize;
+        page.get(at + 16..at + TUPLE_BYTES_MIN).and_then(<[u8]>::first_chunk).map(|f| u64::from_le_bytes(*f))
+    };
+    let Some(first) = pointers.first().and_then(fields) else { return false };
+    let mut differences = 0;
+    for pointer in pointers {
+        let Some(fields) = fields(pointer) else { return false };
+        differences |= fields ^ first;
+    }
+    differences & ALL == 0
+}
+
+/// Writes where the data of each tuple starts, `data_offset` behind the tuple, and where it ends. Returns the
+/// number of bytes of the shortest. Looks at line pointers only, several at once.
+fn bounds_of_data(
+    pointers: &[[u8; LINE_POINTER_BYTES]],
+    (start, upper, data_offset): (u32, u32, u32),
+    bases: &mut [u32],
+    ends: &mut [u32],
+) -> Option<u32> {
+    let (mut wrong, mut negative, mut data_min) = (0, 0, PAGE_END.cast_signed());
+    for (pointer, (base, end)) in pointers.iter().zip(bases.iter_mut().zip(ends)) {
+        let pointer = u32::from_le_bytes(*pointer);
+        let (offset, length) = (pointer & 0x7fff, pointer >> 17);
+        let data_bytes = length.wrapping_sub(data_offset);
+        wrong |= ((pointer >> 15 & 3) ^ LP_NORMAL) | offset & 7;
+        negative |= offset.wrapping_sub(upper) | PAGE_END.wrapping_sub(offset + length) | data_bytes;
+        data_min = data_min.min(data_bytes.cast_signed());
+        *base = start + offset + data_offset;
+        *end = start + offset + length;
+    }
+    (wrong == 0 && negative.cast_signed() >= 0).then_some(data_min.cast_unsigned())
 }
 
 /// The tuple at `offset`, and whether its own position matches its line pointer and page.
