@@ -285,8 +285,8 @@ pub(crate) fn alike(
     (wrong == 0 && negative.cast_signed() >= 0).then(|| alike(data_min, nulls > 0))
 }
 
-/// Whether the headers of all tuples are the same: in [`SAME`], in whether they have NULLs, and in where their
-/// data starts.
+/// Whether the headers of all tuples are the same: in [`SAME`], in whether they have NULLs, and in where
+/// their data starts.
 fn are_headers_same(page: &[u8; PAGE_BYTES], pointers: &[[u8; LINE_POINTER_BYTES]]) -> bool {
     /// Of number, `t_infomask2`, `t_infomask`, `t_hoff` and a byte behind it.
     const ALL: u64 = 0xff << 48 | (SAME as u64 | (HAS_NULL as u64) << 16) << 16;
