@@ -2,9 +2,11 @@
 
 use arrow_buffer::{BooleanBuffer, Buffer};
 
+use crate::chunk::CHUNK_ROWS;
+
 /// Bits under construction.
 ///
-/// Columns decode a chunk to `bool`s, which are cheaper to write in a loop. Here they are packed, eight at a
+/// Columns decode a chunk to `bool`s, which are cheaper to write in a loop. Here they are packed, a word at a
 /// time.
 #[derive(Debug, Default)]
 pub(crate) struct Bits {
@@ -29,40 +31,41 @@ impl Bits {
     }
 
     pub(crate) fn append_slice(&mut self, bools: &[bool]) {
-        let (eights, rest) = bools.as_chunks::<8>();
-        let mut last = [false; 8];
-        if let Some(last) = last.get_mut(..rest.len()) {
-            last.copy_from_slice(rest);
+        for bools in bools.chunks(CHUNK_ROWS) {
+            // First to bytes, many at a time: eight of them are then one load.
+            let mut ones = [0; CHUNK_ROWS];
+            for (one, bool) in ones.iter_mut().zip(bools) {
+                *one = u8::from(*bool);
+            }
+            let words = ones.as_chunks::<64>().0.iter().map(|ones| {
+                let (eights, _) = ones.as_chunks::<8>();
+                eights.iter().rev().fold(0, |word, eight| word << 8 | u64::from(pack(*eight)))
+            });
+            self.append_words(words.take(bools.len().div_ceil(64)), bools.len());
         }
-        let packed = eights.iter().chain((!rest.is_empty()).then_some(&last)).map(|eight| pack(*eight));
-        self.append_packed(packed, bools.len());
     }
 
     pub(crate) fn append_ones(&mut self, n: usize) {
-        let last = (!n.is_multiple_of(8)).then(|| 0xff >> (8 - n % 8));
-        self.append_packed(std::iter::repeat_n(0xff, n / 8).chain(last), n);
+        let last = (!n.is_multiple_of(64)).then(|| !0 >> (64 - n % 64));
+        self.append_words(std::iter::repeat_n(!0, n / 64).chain(last), n);
     }
 
-    /// Appends `n` bits. The bits behind them in the last byte are zero.
-    fn append_packed(&mut self, packed: impl Iterator<Item = u8>, n: usize) {
+    /// Appends `n` bits. The bits behind them in the last word are zero.
+    fn append_words(&mut self, words: impl Iterator<Item = u64>, n: usize) {
         let used = self.len % 8;
+        let mut carried = match used {
+            0 => 0,
+            _ => self.bytes.pop().map_or(0, u64::from),
+        };
         self.len += n;
-        self.bytes.reserve(n / 8 + 2);
-        match self.bytes.pop() {
-            Some(mut last) if used > 0 => {
-                for byte in packed {
-                    self.bytes.push(last | byte << used);
-                    last = byte >> (8 - used);
-                }
-                self.bytes.push(last);
-                // The last byte may already have had room for all bits.
-                self.bytes.truncate(self.len.div_ceil(8));
-            }
-            last => {
-                self.bytes.extend(last);
-                self.bytes.extend(packed);
-            }
+        self.bytes.reserve(n / 8 + 10);
+        for word in words {
+            self.bytes.extend_from_slice(&(carried | word << used).to_le_bytes());
+            carried = word >> 1 >> (63 - used);
         }
+        let [carried, ..] = carried.to_le_bytes();
+        self.bytes.push(carried);
+        self.bytes.truncate(self.len.div_ceil(8));
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -82,13 +85,10 @@ impl Bits {
     }
 }
 
-/// Packs eight bits; the first is the least significant.
-fn pack(eight: [bool; 8]) -> u8 {
+/// Packs eight bytes of 0 or 1; the first is the least significant.
+fn pack(eight: [u8; 8]) -> u8 {
     // The product has bit k × 8 of the first factor at bit 56 + k, and nothing carries into those bits.
-    let [a, b, c, d, e, f, g, h] = eight;
-    let ones =
-        u64::from_le_bytes([a.into(), b.into(), c.into(), d.into(), e.into(), f.into(), g.into(), h.into()]);
-    ones.wrapping_mul(0x0102_0408_1020_4080).to_be_bytes()[0]
+    u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080).to_be_bytes()[0]
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn every_byte_is_packed_as_it_is() {
         for byte in 0..=255_u8 {
-            assert_eq!(pack(std::array::from_fn(|bit| byte >> bit & 1 == 1)), byte);
+            assert_eq!(pack(std::array::from_fn(|bit| byte >> bit & 1)), byte);
         }
     }
 
@@ -109,7 +109,17 @@ mod tests {
         /// The oracle is Arrow's own builder.
         #[test]
         fn appending_and_truncating_is_what_arrow_does(
-            steps in prop::collection::vec((prop::collection::vec(any::<bool>(), 0..40), 0..30_usize, 0..100_usize), 1..12)
+            steps in prop::collection::vec(
+                (
+                    prop_oneof![
+                        prop::collection::vec(any::<bool>(), 0..40),
+                        prop::collection::vec(any::<bool>(), 0..600),
+                    ],
+                    prop_oneof![0..30_usize, 0..300_usize],
+                    0..100_usize,
+                ),
+                1..12,
+            )
         ) {
             let (mut bits, mut expected) = (Bits::default(), BooleanBufferBuilder::new(0));
             for (bools, ones, cut) in steps {
