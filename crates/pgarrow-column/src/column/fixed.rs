@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow_array::types::ArrowPrimitiveType;
 
-use crate::chunk::{NULL, take_value};
+use crate::chunk::take_value;
 use crate::column::primitive::{Decode, Rows};
 use crate::effect::Effect;
 use crate::error::{RowError, ValueError};
@@ -44,8 +44,8 @@ pub(crate) type Native<T> = <<T as FixedWidth>::Arrow as ArrowPrimitiveType>::Na
 pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     const WIDTH: u32;
     const ZERO: Self;
-    /// The same, or zeros: without a branch.
-    fn masked(self, is_valid: bool) -> Self;
+    /// The bits that `keep` has: all of them, or none.
+    fn masked(self, keep: i32) -> Self;
     /// The length and the bytes at `at`; `None` past the end.
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
     /// The bytes at `at`, as they are stored; `None` past the end.
@@ -55,15 +55,20 @@ pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
 }
 
 macro_rules! wire {
-    ($($width:literal + 4 = $framed:literal),*) => {$(
+    ($($width:literal + 4 = $framed:literal, $integer:ty;)*) => {$(
         impl Wire for [u8; $width] {
             const WIDTH: u32 = $width;
             const ZERO: Self = [0; $width];
 
             #[inline(always)]
-            fn masked(self, is_valid: bool) -> Self {
-                let mask = 0_u8.wrapping_sub(u8::from(is_valid));
-                self.map(|byte| byte & mask)
+            fn masked(self, keep: i32) -> Self {
+                let keep = i128::from(keep).to_le_bytes();
+                match keep.first_chunk::<$width>() {
+                    Some(keep) => {
+                        (<$integer>::from_le_bytes(self) & <$integer>::from_le_bytes(*keep)).to_le_bytes()
+                    }
+                    None => self,
+                }
             }
 
             #[inline(always)]
@@ -86,7 +91,7 @@ macro_rules! wire {
         }
     )*};
 }
-wire!(1 + 4 = 5, 2 + 4 = 6, 4 + 4 = 8, 8 + 4 = 12, 12 + 4 = 16, 16 + 4 = 20);
+wire!(1 + 4 = 5, u8; 2 + 4 = 6, u16; 4 + 4 = 8, u32; 8 + 4 = 12, u64; 16 + 4 = 20, u128;);
 
 /// Decodes values of one width, one after the other.
 #[derive(Debug)]
@@ -242,22 +247,19 @@ impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
         let mut nulls = 0;
         for ((cursor, valid), slot) in cursors_left.zip(valid_left).zip(slots_left) {
             let Some((length, wire)) = W::framed(bytes, *cursor as usize) else { break };
-            let is_valid = length == W::WIDTH;
+            // The compiler makes branches of comparisons, but not of a sign. That of a NULL is all bits.
+            let null = length.cast_signed() >> 31;
+            let width = W::WIDTH & !null.cast_unsigned();
             // For a NULL, these are the bytes behind it, made zero.
-            let decoded = decode(wire.masked(is_valid));
-            // One of the factors is zero. Comparisons would be a branch each.
-            let is_other = u64::from(length ^ W::WIDTH).wrapping_mul(u64::from(length ^ NULL));
-            if is_other | (u64::from(is_valid) & u64::from(decoded.is_none())) != 0 {
-                break;
-            }
-            let value = decoded.unwrap_or_default();
-            *slot = if zero_is_default || is_valid { value } else { N::default() };
-            *valid = is_valid;
-            nulls |= length;
-            *cursor += 4 + u32::from(is_valid) * W::WIDTH;
+            let decoded = decode(wire.masked(!null));
+            let (0, Some(value)) = (length ^ (width | null.cast_unsigned()), decoded) else { break };
+            *slot = if zero_is_default || null == 0 { value } else { N::default() };
+            *valid = null == 0;
+            nulls |= null;
+            *cursor += 4 + width;
             n_left -= 1;
         }
-        *any_null |= nulls > W::WIDTH;
+        *any_null |= nulls != 0;
         *row = cursors.len() - n_left;
         let row = *row;
         self.cursors.get_mut(row).map(|cursor| (cursor, row))
