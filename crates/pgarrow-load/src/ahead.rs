@@ -16,6 +16,7 @@ use crate::options::{LoadMode, LoadOptions};
 use crate::own_locks;
 use crate::target::{MAY_LOCK, lock_sql, truncate_sql};
 use crate::transaction::begin_sql;
+use crate::upkeep;
 
 /// How long the lock is waited for here. Step by step, it is waited for as long as the options say.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -30,7 +31,7 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 ///
 /// Errors that end the session; options that cannot be set.
 pub(crate) fn ask(session: &mut Session, name: &RelationName, options: &LoadOptions) -> Result<Vec<Answer>> {
-    ask_within(session, name, options, LOCK_TIMEOUT)
+    ask_within(session, name, options, false)
 }
 
 /// The same if nothing has to be waited for, and nothing is lost if the load is not opened.
@@ -44,7 +45,7 @@ pub(crate) fn ask_at_once(
     options: &LoadOptions,
 ) -> Result<Vec<Answer>> {
     match options.mode {
-        LoadMode::Append | LoadMode::Upsert => ask_within(session, name, options, AT_ONCE),
+        LoadMode::Append | LoadMode::Upsert => ask_within(session, name, options, true),
         LoadMode::Truncate | LoadMode::Create | LoadMode::Replace => Ok(Vec::new()),
     }
 }
@@ -53,7 +54,7 @@ fn ask_within(
     session: &mut Session,
     name: &RelationName,
     options: &LoadOptions,
-    lock_timeout: Duration,
+    is_early: bool,
 ) -> Result<Vec<Answer>> {
     let named = name.quoted();
     let (locked, lock): (fn(&str) -> String, _) = match options.mode {
@@ -69,6 +70,7 @@ fn ask_within(
         return Ok(Vec::new());
     }
     // While it waits for the lock, the server is silent.
+    let lock_timeout = if is_early { AT_ONCE } else { LOCK_TIMEOUT };
     let patience = options.read_timeout.map_or(lock_timeout, |time| (time / 2).min(lock_timeout));
     let (patience, timeout) = (server_timeout(Some(patience)), server_timeout(options.lock_timeout));
     let lock = format!("SET LOCAL lock_timeout = '{patience}'; {lock}; SET LOCAL lock_timeout = '{timeout}'");
@@ -79,6 +81,10 @@ fn ask_within(
         OfTarget::new(OWN_ROW_TRAITS),
     ];
     others.extend(options.holders.as_ref().map(own_locks::question));
+    if is_early && !options.no_analyze {
+        // Nobody waits for the answer yet.
+        others.push(upkeep::threshold_within(session));
+    }
     let questions =
         TargetQuestions { begin: &begin, name, lock: Some(&lock), others: &others, n_resolved: 2 };
     let asked = ask_about_target(session, &questions)?;

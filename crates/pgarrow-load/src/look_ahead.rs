@@ -45,9 +45,14 @@ impl Load {
     /// If the load appends or upserts, its transaction begins already, with the table locked as for the load.
     /// [`open`](Self::open) goes on in it, without asking again. If nobody opens this load within half a
     /// second after the look, or the look is dropped, the transaction is rolled back. Then, and wherever the
-    /// lock is not free, the load is opened as after `opaque_columns`.
+    /// lock is not free, the load is opened as after `opaque_columns`. A load in a transaction of the caller
+    /// looks before this returns.
     pub fn look_ahead(&self) -> LookAhead {
         let cancel = self.cancel.child();
+        if let Place::Connection(_) = self.place {
+            // The caller's connection is free again when this returns.
+            return LookAhead::known(cancel, self.opaque_columns());
+        }
         let (answer, answered) = channel();
         let (held, over) = channel::<Infallible>();
         let mut load = self.clone();
@@ -63,16 +68,19 @@ impl Load {
             }
         };
         let thread = thread::Builder::new().name("pgarrow-target".to_owned()).spawn(look);
-        let columns = match thread {
-            Ok(_) => Columns::Awaited(answered),
+        match thread {
+            Ok(_) => LookAhead { columns: Mutex::new(Columns::Awaited(answered)), cancel, held },
             // There is no further thread.
-            Err(_) => Columns::Known(self.opaque_columns()),
-        };
-        LookAhead { columns: Mutex::new(columns), cancel, held }
+            Err(_) => LookAhead::known(cancel, self.opaque_columns()),
+        }
     }
 }
 
 impl LookAhead {
+    fn known(cancel: Cancel, columns: Result<OpaqueColumns>) -> Self {
+        Self { columns: Mutex::new(Columns::Known(columns)), cancel, held: channel().0 }
+    }
+
     /// The columns, as soon as they are known.
     ///
     /// # Errors

@@ -225,7 +225,10 @@ impl TargetTable {
         let traits = RowTraits::of(session, relation)?;
         self.may_leave_out = traits.has_triggers || options.on_conflict()? != OnConflict::Error;
         self.freezes = options.freezes(session, relation, traits);
-        let upkeep = Upkeep::of(named, &self.shown, options, traits.is_plain, traits.is_pooled);
+        let mut upkeep = Upkeep::of(named, &self.shown, options, traits.is_plain, traits.is_pooled);
+        if options.is_locked {
+            upkeep.learn(session)?;
+        }
         self.upkeep = Some(upkeep);
         if self.method == LoadMethod::Insert {
             // The table behind a view may have triggers.

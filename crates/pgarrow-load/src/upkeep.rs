@@ -6,8 +6,8 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use pgarrow_catalog::{Relation, RelationKind, quote_identifier};
-use pgarrow_protocol::{ServerError, Session, TransactionStatus, escape_control};
+use pgarrow_catalog::{OfTarget, Relation, RelationKind, quote_identifier};
+use pgarrow_protocol::{Row, ServerError, Session, TransactionStatus, escape_control};
 use pgarrow_session::{
     Cancel, Error, ErrorKind, Result, TransactionSettings, literal, server_timeout, without_read_timeout,
 };
@@ -74,6 +74,24 @@ const THRESHOLD: &str = "WITH RECURSIVE tree(oid) AS ( \
     FROM (SELECT COALESCE($2::pg_catalog.name, CURRENT_USER) AS role) asked, of_table \
     WHERE COALESCE(enabled, 'true')::pg_catalog.bool";
 
+/// [`THRESHOLD`], asked ahead in the transaction of the load, whose role is the current one.
+pub(crate) fn threshold_within(session: &Session) -> OfTarget {
+    OfTarget { others: vec![right(session).to_owned()], ..OfTarget::new(sql_within()) }
+}
+
+fn sql_within() -> String {
+    THRESHOLD.replace("$2::pg_catalog.name", "NULL::pg_catalog.name").replace("$3", "$2")
+}
+
+/// The right to analyze a table. Before version 17 there is none, and another one stands for it.
+fn right(session: &Session) -> &'static str {
+    if has_right(session) { "MAINTAIN" } else { "SELECT" }
+}
+
+fn has_right(session: &Session) -> bool {
+    session.server_version_num() >= 170_000
+}
+
 /// What a load does to its table after the commit.
 #[derive(Clone, Debug)]
 pub(crate) struct Upkeep {
@@ -84,6 +102,8 @@ pub(crate) struct Upkeep {
     shown: String,
     vacuum: bool,
     analyze: Analyze,
+    /// What [`threshold`](Self::threshold) has found, if it was asked ahead.
+    known: Option<Option<f64>>,
     /// Role, parameters and lock timeout.
     options: LoadOptions,
     is_pooled: bool,
@@ -124,9 +144,21 @@ impl Upkeep {
             shown: shown.to_owned(),
             vacuum: options.vacuum && has_statistics,
             analyze,
+            known: None,
             options: LoadOptions { holders: None, opaque: OpaqueColumns::default(), ..options.clone() },
             is_pooled,
         }
+    }
+
+    /// Asks now, in the transaction of the load, what is to be known after its commit.
+    pub(crate) fn learn(&mut self, session: &mut Session) -> Result<()> {
+        if self.analyze == Analyze::IfMany {
+            let parameters = [Some(self.oid.to_string()), Some(right(session).to_owned())];
+            let parameters = parameters.each_ref().map(Option::as_deref);
+            let rows = session.query(&sql_within(), &parameters).map_err(Error::without_advice)?;
+            self.known = Some(threshold_of(&rows, has_right(session)));
+        }
+        Ok(())
     }
 
     /// The same for another relation, which will have the name when the load ends.
@@ -216,14 +248,13 @@ impl Upkeep {
     /// None also for a role that may not analyze the table: the server would do nothing, and say so each
     /// time.
     fn threshold(&self, session: &mut Session) -> Option<f64> {
-        // Before version 17 there is no such right.
-        let has_right = session.server_version_num() >= 170_000;
-        let right = if has_right { "MAINTAIN" } else { "SELECT" };
-        let parameters = [Some(self.oid.to_string()), self.options.role.clone(), Some(right.to_owned())];
+        if let Some(known) = self.known {
+            return known;
+        }
+        let parameters =
+            [Some(self.oid.to_string()), self.options.role.clone(), Some(right(session).to_owned())];
         let rows = session.query(THRESHOLD, &parameters.each_ref().map(Option::as_deref)).ok()?;
-        let row = rows.first()?;
-        let may = row.text(1) == Some("t") || (has_right && row.text(2) == Some("t"));
-        row.text(0)?.parse().ok().filter(|_| may)
+        threshold_of(&rows, has_right(session))
     }
 
     fn execute(&self, session: &mut Session, statement: &str) -> Result<()> {
@@ -279,6 +310,13 @@ impl Upkeep {
     fn committed_but(&self, statement: &str, what: &str) -> Message {
         Message::from(format!("{}: the rows are committed, but {statement} {what}", self.shown))
     }
+}
+
+/// The answer to [`THRESHOLD`].
+fn threshold_of(rows: &[Row], has_right: bool) -> Option<f64> {
+    let row = rows.first()?;
+    let may = row.text(1) == Some("t") || (has_right && row.text(2) == Some("t"));
+    row.text(0)?.parse().ok().filter(|_| may)
 }
 
 const VACUUM: &str = "VACUUM";

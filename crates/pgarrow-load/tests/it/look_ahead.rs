@@ -48,7 +48,8 @@ fn looked(load: &Load) -> (LookAhead, OpaqueColumns) {
 #[test]
 fn opening_asks_nothing_that_the_look_has_asked() {
     require!(Capability::PrivateServer);
-    let database = database("look trips", "CREATE TABLE t (x int8 PRIMARY KEY)");
+    let database =
+        database("look trips", "CREATE TABLE t (x int8 PRIMARY KEY) WITH (autovacuum_enabled = off)");
     let port = TestServer::shared().private().unwrap().port();
     let proxy = Proxy::start(port, Fault::None);
     let url = proxy.url_of(database.url());
@@ -58,7 +59,7 @@ fn opening_asks_nothing_that_the_look_has_asked() {
     closed();
     let of_login = proxy.n_round_trips();
     let run = Source::connect_blocking(database.url()).unwrap().table("t").open().unwrap();
-    let load = Load::into(&url, "t").unwrap().options(LoadOptions::default().with_analyze(false));
+    let load = Load::into(&url, "t").unwrap().options(LoadOptions::default());
     let (look, columns) = looked(&load);
     assert_eq!(
         columns,
@@ -69,7 +70,7 @@ fn opening_asks_nothing_that_the_look_has_asked() {
     loading.write(&batch("x")).unwrap();
     assert_eq!(loading.finish().unwrap().rows, 1000);
     closed();
-    // What opening asks; the COPY; its end; that names still mean the same; COMMIT.
+    // What opening asks, and whether to analyze; the COPY; its end; that names still mean the same; COMMIT.
     assert_eq!(proxy.n_round_trips() - 2 * of_login, 5);
 }
 
@@ -194,4 +195,24 @@ fn a_look_that_waits_for_the_server_is_cancelled() {
     cancel.cancel_for("the test");
     let error = look.columns().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+}
+
+/// Whether there are enough rows for ANALYZE is asked before they come.
+#[test]
+fn what_is_analyzed_is_known_before() {
+    require!(Capability::Server);
+    let database = database("look analyze", "CREATE TABLE t (x int8)");
+    for (option, is_analyzed) in
+        [("threshold = 999", true), ("threshold = 1000", false), ("enabled = off", false)]
+    {
+        database.execute(&format!("TRUNCATE t; ALTER TABLE t SET (autovacuum_{option})").replace(
+            "autovacuum_threshold",
+            "autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold",
+        ));
+        let load = load(&database, "t", LoadOptions::default());
+        let (_look, _) = looked(&load);
+        let mut loading = load.open(batch("x").schema()).unwrap();
+        loading.write(&batch("x")).unwrap();
+        assert_eq!(loading.finish().unwrap().upkeep.analyzed, is_analyzed, "{option}");
+    }
 }
