@@ -97,8 +97,8 @@ fn pays(array: &ArrayRef) -> bool {
     })
 }
 
-/// The hashes of a sample that came before. It is as large from the beginning as it has to be: a set that
-/// grows took a fifth of the time that a file of 1,000 rows takes.
+/// The hashes of a sample that came before. It is as large from the beginning as it has to be, so that
+/// nothing is moved while it grows.
 struct Seen {
     /// Places by the lowest bits of a hash, each followed by the next one if it has another. 0 is free.
     places: Vec<u64>,
