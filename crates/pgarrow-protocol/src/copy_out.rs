@@ -104,6 +104,12 @@ impl CopyOut<'_> {
         self.n_columns
     }
 
+    /// For who knows what is to come: over TCP, [`advance`](Self::advance) waits for `n_bytes` more at once,
+    /// or for a moment if fewer come. Holds until the next call.
+    pub fn want_at_once(&mut self, n_bytes: usize) {
+        self.session.wire.want_at_once(n_bytes);
+    }
+
     /// Bytes that are received and not consumed. They start at a message boundary: tag, `u32` length, body.
     ///
     /// The caller decodes the whole CopyData messages (`d`) at the start of the buffer and
@@ -117,12 +123,6 @@ impl CopyOut<'_> {
     /// headers.
     pub fn consume(&mut self, n_bytes: usize) {
         self.session.wire.consume(n_bytes);
-    }
-
-    /// For who knows what is to come: over TCP, [`advance`](Self::advance) waits for `n_bytes` more at once,
-    /// or for a moment if fewer come. Holds until the next call.
-    pub fn want_at_once(&mut self, n_bytes: usize) {
-        self.session.wire.want_at_once(n_bytes);
     }
 
     /// Bytes received since the statement was sent. If a question was sent behind it, those that were also
