@@ -64,7 +64,8 @@ impl BoolColumn {
     fn decode_nullable(&mut self, bytes: &[u8], cursors: &mut [u32]) -> Result<bool, RowError> {
         let valid = self.nulls.scratch();
         let mut left = Nullable { bytes, cursors, valid, slots: &mut self.scratch, row: 0, any_null: false };
-        while let Some((cursor, row)) = left.until_careful(|[byte]: [u8; 1]| (byte <= 1).then_some(byte == 1))
+        while let Some((cursor, row)) =
+            left.until_careful([0], |[byte]: [u8; 1]| (byte <= 1).then_some(byte == 1))
         {
             let value = take_value(bytes, cursor)
                 .and_then(|value| value.map(decode_bool).transpose())

@@ -16,6 +16,9 @@ pub(crate) trait FixedWidth: Copy + fmt::Debug + Send + 'static {
     type Wire: Wire;
     type Arrow: ArrowPrimitiveType;
 
+    /// The value that becomes the default of the Arrow type, which stands for NULL.
+    const OF_DEFAULT: Self::Wire = <Self::Wire as Wire>::ZERO;
+
     /// Turns one value into its Arrow form.
     fn decode(self, wire: Self::Wire) -> Result<Native<Self>, ValueError>;
 
@@ -44,8 +47,8 @@ pub(crate) type Native<T> = <<T as FixedWidth>::Arrow as ArrowPrimitiveType>::Na
 pub(crate) trait Wire: Copy + Sized + for<'a> TryFrom<&'a [u8]> {
     const WIDTH: u32;
     const ZERO: Self;
-    /// The bits that `keep` has: all of them, or none.
-    fn masked(self, keep: i32) -> Self;
+    /// The same if `keep` has all bits, and `other` if it has none.
+    fn or(self, other: Self, keep: i32) -> Self;
     /// The length and the bytes at `at`; `None` past the end.
     fn framed(bytes: &[u8], at: usize) -> Option<(u32, Self)>;
     /// The bytes at `at`, as they are stored; `None` past the end.
@@ -61,14 +64,11 @@ macro_rules! wire {
             const ZERO: Self = [0; $width];
 
             #[inline(always)]
-            fn masked(self, keep: i32) -> Self {
+            fn or(self, other: Self, keep: i32) -> Self {
                 let keep = i128::from(keep).to_le_bytes();
-                match keep.first_chunk::<$width>() {
-                    Some(keep) => {
-                        (<$integer>::from_le_bytes(self) & <$integer>::from_le_bytes(*keep)).to_le_bytes()
-                    }
-                    None => self,
-                }
+                let keep = keep.first_chunk::<$width>().map_or(0, |keep| <$integer>::from_le_bytes(*keep));
+                let (kept, other) = (<$integer>::from_le_bytes(self), <$integer>::from_le_bytes(other));
+                (kept & keep | other & !keep).to_le_bytes()
             }
 
             #[inline(always)]
@@ -204,7 +204,7 @@ impl<T: FixedWidth> Fixed<T> {
             row: 0,
             any_null: false,
         };
-        while let Some((cursor, row)) = left.until_careful(|wire| decoder.decode(wire).ok()) {
+        while let Some((cursor, row)) = left.until_careful(T::OF_DEFAULT, |wire| decoder.decode(wire).ok()) {
             // The end of the bytes, another width, or a refused value.
             let (value, effect) =
                 decode_carefully(decoder, bytes, cursor).map_err(|cause| RowError { row, cause })?;
@@ -231,15 +231,17 @@ pub(crate) struct Nullable<'a, N> {
 }
 
 impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
-    /// Decodes rows, without a branch for each NULL, until one needs a second look: at the end of the bytes,
-    /// of another width, or not decoded by `decode`. Returns its cursor and number; `None` behind the last.
+    /// Decodes rows until one needs a second look: at the end of the bytes, of another width, or not decoded
+    /// by `decode`. There is no branch for each NULL if `decode` makes the default of `of_default`. Returns
+    /// the row's cursor and number; `None` behind the last.
     #[inline(always)]
     pub(crate) fn until_careful<W: Wire>(
         &mut self,
+        of_default: W,
         decode: impl Fn(W) -> Option<N>,
     ) -> Option<(&mut u32, usize)> {
         let Self { bytes, cursors, valid, slots, row, any_null } = self;
-        let zero_is_default = decode(W::ZERO) == Some(N::default());
+        let is_default = decode(of_default) == Some(N::default());
         let cursors_left = cursors.get_mut(*row..).unwrap_or_default().iter_mut();
         let valid_left = valid.get_mut(*row..).unwrap_or_default().iter_mut();
         let slots_left = slots.get_mut(*row..).unwrap_or_default().iter_mut();
@@ -250,10 +252,10 @@ impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
             // The compiler makes branches of comparisons, but not of a sign. That of a NULL is all bits.
             let null = length.cast_signed() >> 31;
             let width = W::WIDTH & !null.cast_unsigned();
-            // For a NULL, these are the bytes behind it, made zero.
-            let decoded = decode(wire.masked(!null));
+            // For a NULL, `wire` is what is behind it.
+            let decoded = decode(wire.or(of_default, !null));
             let (0, Some(value)) = (length ^ (width | null.cast_unsigned()), decoded) else { break };
-            *slot = if zero_is_default || null == 0 { value } else { N::default() };
+            *slot = if is_default || null == 0 { value } else { N::default() };
             *valid = null == 0;
             nulls |= null;
             *cursor += 4 + width;

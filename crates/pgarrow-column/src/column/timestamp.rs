@@ -98,6 +98,8 @@ const _: () = assert!(MICROS_1970_TO_2000 == 946_684_800_000_000);
 impl<U: Unit> FixedWidth for Timestamp<U> {
     type Wire = [u8; 8];
     type Arrow = U;
+    /// 1970-01-01.
+    const OF_DEFAULT: Self::Wire = (-946_684_800_000_000_i64).to_be_bytes();
 
     #[inline(always)]
     fn decode(self, wire: [u8; 8]) -> Result<i64, ValueError> {

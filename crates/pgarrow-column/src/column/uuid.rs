@@ -50,7 +50,7 @@ impl Column for UuidColumn {
         let n_rows = cursors.len();
         let valid = self.nulls.scratch();
         let mut left = Nullable { bytes, cursors, valid, slots, row: 0, any_null: false };
-        while let Some((cursor, row)) = left.until_careful(Some::<[u8; WIDTH]>) {
+        while let Some((cursor, row)) = left.until_careful([0; WIDTH], Some) {
             let value = take_value(bytes, cursor).map_err(|cause| RowError { row, cause })?;
             let value = value.map(|value| {
                 let found = value.len();
