@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::FileReader;
@@ -110,12 +111,16 @@ fn file(flags: &LoadChildFlags, name: &str) -> Result<Outcome> {
 fn server(flags: &LoadChildFlags) -> Result<Outcome> {
     let clock = Clock::start();
     let load = load(flags)?;
-    // As the command does it: columns of the same type in both tables are not decoded.
+    // As the command does it: the target is looked at while the source is, and columns of the same type in
+    // both tables are not decoded.
+    let looking = Arc::new(load.look_ahead());
+    let of_target = Arc::clone(&looking);
     let options = ExportOptions::default().with_readers(1).with_types(types());
-    let options = options.with_opaque(load.opaque_columns()?);
+    let options = options.with_opaque_from(move || of_target.columns());
     let run = Source::connect_blocking(&flags.url)?.table(&flags.source).options(options).open()?;
-    let load = load.with_opaque(run.plan().opaque().clone());
+    let load = load.with_opaque(run.plan().opaque().clone()).fed_by(run.holders());
     let sink = load.open(run.schema().clone())?.into_sink()?;
+    drop(looking);
     let start_seconds = clock.seconds();
     let loaded = sink.report();
     run.write_to(Box::new(sink))?;
@@ -125,7 +130,9 @@ fn server(flags: &LoadChildFlags) -> Result<Outcome> {
 
 fn load(flags: &LoadChildFlags) -> Result<Load> {
     let method = if flags.way == Way::Insert { LoadMethod::Insert } else { LoadMethod::Copy };
-    Ok(Load::into(&flags.url, &flags.into)?.options(LoadOptions::default().with_method(method)))
+    // No other contender analyzes the table.
+    let options = LoadOptions::default().with_method(method).with_analyze(false);
+    Ok(Load::into(&flags.url, &flags.into)?.options(options))
 }
 
 /// CPU time of this thread.
