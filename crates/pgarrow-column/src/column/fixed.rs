@@ -230,9 +230,9 @@ pub(crate) struct Nullable<'a, N> {
     pub(crate) any_null: bool,
 }
 
-impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
+impl<N: Copy + Default> Nullable<'_, N> {
     /// Decodes rows until one needs a second look: at the end of the bytes, of another width, or not decoded
-    /// by `decode`. There is no branch for each NULL if `decode` makes the default of `of_default`. Returns
+    /// by `decode`. `decode` makes the default of `of_default`, which stands for NULL. Returns
     /// the row's cursor and number; `None` behind the last.
     #[inline(always)]
     pub(crate) fn until_careful<W: Wire>(
@@ -241,7 +241,6 @@ impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
         decode: impl Fn(W) -> Option<N>,
     ) -> Option<(&mut u32, usize)> {
         let Self { bytes, cursors, valid, slots, row, any_null } = self;
-        let is_default = decode(of_default) == Some(N::default());
         let cursors_left = cursors.get_mut(*row..).unwrap_or_default().iter_mut();
         let valid_left = valid.get_mut(*row..).unwrap_or_default().iter_mut();
         let slots_left = slots.get_mut(*row..).unwrap_or_default().iter_mut();
@@ -255,7 +254,7 @@ impl<N: Copy + Default + PartialEq> Nullable<'_, N> {
             // For a NULL, `wire` is what is behind it.
             let decoded = decode(wire.or(of_default, !null));
             let (0, Some(value)) = (length ^ (width | null.cast_unsigned()), decoded) else { break };
-            *slot = if is_default || null == 0 { value } else { N::default() };
+            *slot = value;
             *valid = null == 0;
             nulls |= null;
             *cursor += 4 + width;

@@ -18,6 +18,8 @@ fn what_stands_for_a_null_does_not_depend_on_the_bytes_behind_it() {
         (PgType::Time, 8),
         (PgType::Timestamp, 8),
         (PgType::Timestamptz, 8),
+        (PgType::Oid, 4),
+        (PgType::Xid8, 8),
         (PgType::Uuid, 16),
         (PgType::Bool, 1),
     ] {
