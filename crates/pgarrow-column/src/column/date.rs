@@ -25,7 +25,7 @@ impl FixedWidth for Date {
     type Wire = [u8; 4];
     type Arrow = Date32Type;
     /// 1970-01-01.
-    const OF_DEFAULT: Self::Wire = (-10_957_i32).to_be_bytes();
+    const OF_DEFAULT: Self::Wire = (-DAYS_1970_TO_2000).to_be_bytes();
 
     #[inline(always)]
     fn decode(self, wire: [u8; 4]) -> Result<i32, ValueError> {

@@ -248,8 +248,8 @@ impl<N: Copy + Default> Nullable<'_, N> {
         let mut nulls = 0;
         for ((cursor, valid), slot) in cursors_left.zip(valid_left).zip(slots_left) {
             let Some((length, wire)) = W::framed(bytes, *cursor as usize) else { break };
-            // The compiler makes branches of comparisons, but not of a sign. That of a NULL is all bits.
-            let null = length.cast_signed() >> 31;
+            // All bits for a NULL. The compiler must not know, or it makes a branch of what depends on it.
+            let null = std::hint::black_box(length.cast_signed() >> 31);
             let width = W::WIDTH & !null.cast_unsigned();
             // For a NULL, `wire` is what is behind it.
             let decoded = decode(wire.or(of_default, !null));
