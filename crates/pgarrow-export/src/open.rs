@@ -116,13 +116,18 @@ impl Request {
             // A slice is one stream: what several readers need is not probed.
             options.readers.get_or_insert(1);
         }
+        // To look a query up locks what it reads, and a target may have to be waited for.
+        let learned = match self.what {
+            What::Query(_) => options.learn_opaque(),
+            What::Table(_) | What::Tables(_) | What::Slice(_) => Ok(()),
+        };
         let first = |session, looked_up: &LookedUp| {
             let mut opening = Opening::new(pool, session, &options, looked_up, connect, cancel)?;
             opening.prepared.options.learn_opaque()?;
             Ok(opening)
         };
         let mut looked_up = self.looked_up();
-        let opening = first(session, &looked_up);
+        let opening = learned.and_then(|()| first(session, &looked_up));
         looked_up.may_be_known = false;
         let planned = opening.and_then(|opening| self.plan(opening)).and_then(|planned| match planned {
             Planned::Outdated(session) => first(*session, &looked_up).and_then(|opening| self.plan(opening)),

@@ -294,7 +294,8 @@ impl Heap<'_, '_> {
             reader.page_bytes = pages.allocated_bytes() + kept.allocated_bytes();
             reader.lease.set(reader.base_bytes(decoder) + reader.held_bytes);
             if is_long {
-                // Never for more than will come, or the end of the window would come late.
+                // Never for more than will come, or the end of the window would come late (by the moment of a
+                // wait, where TLS has decrypted more than is here).
                 let to_come = found.bytes_to_come().saturating_sub(stream.buffered().len());
                 stream.want_at_once(to_come.min(AT_ONCE_BYTES));
             }

@@ -1,5 +1,7 @@
 //! From server to server, through the public interface alone.
 
+use std::sync::Mutex;
+
 use pgarrow::load::{Load, LoadMode, LoadOptions};
 use pgarrow::{Error, ErrorKind, ExportOptions, OpaqueColumns, copy_table};
 use pgarrow_testkit::{Capability, require};
@@ -56,4 +58,24 @@ fn columns_that_somebody_will_know() {
     }
     let unknown = copy_table(source.table("t"), Load::into(&url(&database), "u").unwrap()).unwrap_err();
     assert!(unknown.to_string().starts_with("there is no table \"u\""), "{unknown}");
+}
+
+/// A target may have to be waited for, and whoever has it locked may want the source next. A query used to be
+/// explained before, which locks what it reads.
+#[test]
+fn nothing_is_locked_while_a_target_is_looked_at() {
+    require!(Capability::Server);
+    let database = database("copy unlocked", "CREATE TABLE t (id int)");
+    let source = source(&database);
+    let query = || source.query("SELECT id FROM t WHERE id > 0");
+    for extract in [source.table("t"), query(), query().options(ExportOptions::default().with_readers(1))] {
+        let client = Mutex::new(database.client());
+        let run = extract.with_opaque_from(move || {
+            let sql = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass";
+            let n_locks = client.lock().unwrap().query_one(sql, &[]).unwrap().get::<_, i64>(0);
+            assert_eq!(n_locks, 0);
+            Ok(OpaqueColumns::default())
+        });
+        assert_eq!(run.open().unwrap().schema().fields().len(), 1);
+    }
 }
