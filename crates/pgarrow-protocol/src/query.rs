@@ -235,7 +235,6 @@ impl Session {
     ) -> Result<Vec<Row>, Error> {
         self.takes_rows = n_columns.is_some();
         let mut rows = Vec::new();
-        let mut answer_bytes = 0_usize;
         loop {
             let message = self.receive_or_fail(PHASE)?;
             match (message.tag, n_columns) {
@@ -248,8 +247,8 @@ impl Session {
                         return Err(self.violation(PHASE, &what));
                     }
                     let kept_bytes = message.body.len() + ROW_BYTES + VALUE_BYTES * values.len();
-                    answer_bytes = answer_bytes.saturating_add(kept_bytes);
-                    if answer_bytes > ANSWER_BYTES_MAX {
+                    self.answer_bytes = self.answer_bytes.saturating_add(kept_bytes);
+                    if self.answer_bytes > ANSWER_BYTES_MAX {
                         return Err(self.violation(PHASE, "the answer is larger than 256 MiB, use COPY"));
                     }
                     let texts = values.into_iter().map(|value| value.map(text).transpose());

@@ -52,7 +52,8 @@ const PARAMETERS_MAX: usize = 256;
 /// Most bytes of notices, parameters and notifications between two other messages. None of it is kept for
 /// long, but a server that sends nothing else never finishes, and is not silent either.
 const TALK_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of one answer of [`Session::query`] at most. Catalogs are small; tables go through COPY.
+/// Bytes of one answer of [`Session::query`] at most, and of all answers of a round trip. Catalogs are small;
+/// tables go through COPY.
 pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a server may take from its error to ReadyForQuery.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -103,6 +104,8 @@ pub struct Session {
     pub(crate) is_authenticated: bool,
     /// A statement's rows may come now.
     pub(crate) takes_rows: bool,
+    /// Bytes of the answers since the last messages were sent.
+    pub(crate) answer_bytes: usize,
     /// Bytes of notices, parameters and notifications since the last other message.
     pub(crate) talk_bytes: u64,
     /// The `client_encoding` that the server should have.
@@ -150,6 +153,7 @@ impl Session {
             is_started: false,
             is_authenticated: false,
             takes_rows: false,
+            answer_bytes: 0,
             talk_bytes: 0,
             encoding: UTF8,
             answers: Vec::new(),
@@ -303,6 +307,7 @@ impl Session {
         self.outgoing.clear();
         self.skip_answer_behind()?;
         self.takes_rows = false;
+        self.answer_bytes = 0;
         if let Some(reason) = &self.unusable {
             let message = format!("session to {} cannot be used any more: {reason}", self.endpoint);
             return Err(Error::new(ErrorKind::Protocol, message));

@@ -4,8 +4,10 @@
 use pgarrow_catalog::{Relation, ServerTraits};
 use pgarrow_protocol::{ColumnDescription, Session};
 
-/// The most entries.
-const ENTRIES_MAX: usize = 1024;
+/// The most entries of tables.
+const TABLES_MAX: usize = 1024;
+/// The most entries of queries. Texts with values in them are never asked about again.
+const QUERIES_MAX: usize = 256;
 
 /// The traits of a server, and the relations that some names meant, or that a query read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,44 +27,55 @@ pub struct NamesInUse {
     role: Option<String>,
     settings: Vec<(String, String)>,
     names: Vec<String>,
+    query: Option<String>,
 }
 
 impl NamesInUse {
-    /// `names` as they were typed, or the text of a query, in transactions of `session` with this role and
-    /// these settings. `None` if the server does not report its version, or no names are known.
+    /// `names` as they were typed, or the text of a `query`, in transactions of `session` with this role and
+    /// these settings. `None` if the server does not report its version, or neither is known.
     pub fn new(
         session: &Session,
         role: Option<&str>,
         settings: &[(String, String)],
         names: Vec<String>,
+        query: Option<String>,
     ) -> Option<Self> {
         let server_version = session.parameter("server_version")?.to_owned();
-        let is_any = !names.is_empty();
+        let is_any = !names.is_empty() || query.is_some();
         is_any.then(|| Self {
             server_version,
             role: role.map(str::to_owned),
             settings: settings.to_vec(),
             names,
+            query,
         })
     }
 }
 
-/// What is known, by names.
+/// What is known, by names, and of queries.
 #[derive(Debug, Default)]
-pub(crate) struct TablesByNames(Vec<(NamesInUse, KnownTables)>);
+pub(crate) struct TablesByNames {
+    of_names: Vec<(NamesInUse, KnownTables)>,
+    of_queries: Vec<(NamesInUse, KnownTables)>,
+}
 
 impl TablesByNames {
     pub(crate) fn get(&self, names: &NamesInUse) -> Option<KnownTables> {
-        self.0.iter().find(|(of, _)| of == names).map(|(_, tables)| tables.clone())
+        let known = if names.query.is_some() { &self.of_queries } else { &self.of_names };
+        known.iter().find(|(of, _)| of == names).map(|(_, tables)| tables.clone())
     }
 
     /// `None` forgets them.
     pub(crate) fn set(&mut self, names: NamesInUse, tables: Option<KnownTables>) {
-        self.0.retain(|(of, _)| *of != names);
-        if self.0.len() >= ENTRIES_MAX {
-            self.0.remove(0);
+        let (known, entries_max) = match names.query {
+            Some(_) => (&mut self.of_queries, QUERIES_MAX),
+            None => (&mut self.of_names, TABLES_MAX),
+        };
+        known.retain(|(of, _)| *of != names);
+        if known.len() >= entries_max {
+            known.remove(0);
         }
-        self.0.extend(tables.map(|tables| (names, tables)));
+        known.extend(tables.map(|tables| (names, tables)));
     }
 }
 
@@ -76,6 +89,7 @@ mod tests {
             role: role.map(str::to_owned),
             settings: vec![("search_path".to_owned(), search_path.to_owned())],
             names: vec![name.to_owned()],
+            query: None,
         }
     }
 
@@ -108,11 +122,20 @@ mod tests {
     #[test]
     fn the_names_that_were_seen_first_are_forgotten() {
         let mut known = TablesByNames::default();
-        for n in 0..=ENTRIES_MAX {
+        for n in 0..=TABLES_MAX {
             known.set(names(None, "a", &n.to_string()), Some(tables("1")));
         }
-        assert_eq!(known.0.len(), ENTRIES_MAX);
+        assert_eq!(known.of_names.len(), TABLES_MAX);
         assert_eq!(known.get(&names(None, "a", "0")), None);
         assert!(known.get(&names(None, "a", "1")).is_some());
+        // Queries that nobody sends again used to push the tables out.
+        let query =
+            |n: usize| NamesInUse { names: Vec::new(), query: Some(n.to_string()), ..names(None, "a", "") };
+        for n in 0..=TABLES_MAX {
+            known.set(query(n), Some(tables("2")));
+        }
+        assert_eq!((known.of_names.len(), known.of_queries.len()), (TABLES_MAX, QUERIES_MAX));
+        assert_eq!((known.get(&query(0)), known.get(&query(TABLES_MAX))), (None, Some(tables("2"))));
+        assert_eq!(known.get(&names(None, "a", "1")), Some(tables("1")));
     }
 }

@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Both are explained: what the first plan reads is locked, and the second plan, made under the locks, shows
-//! whether the query still reads that.
+//! whether the query still reads that. To explain a query locks its views and partitioned tables as well,
+//! which a plan does not name. Under the locks, nobody waits for them: whoever has one of them may want what
+//! is locked here, and the server would end that session.
 
 use std::collections::BTreeSet;
 
@@ -28,6 +30,13 @@ use crate::texts::array_of;
 
 /// The longest query that is asked about so: it is sent twice, with our own statements, which are shorter.
 pub const QUERY_BYTES_MAX: usize = PIPELINE_BYTES_MAX / 4;
+
+/// From here on, whoever would wait for a lock is refused.
+const WAIT_FOR_NOTHING: &str = "SELECT pg_catalog.set_config('pgarrow.lock_timeout', \
+    pg_catalog.current_setting('lock_timeout'), true), pg_catalog.set_config('lock_timeout', '1ms', true)";
+/// The time limit is as before.
+const WAIT_AGAIN: &str = "SELECT pg_catalog.set_config('lock_timeout', \
+    pg_catalog.current_setting('pgarrow.lock_timeout'), true)";
 
 /// What is executed when a query is opened, and what is asked then.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +60,8 @@ pub struct QueryQuestions<'a> {
 
 /// Executes and asks what opening this query will: afterwards the transaction is open, with its locks and
 /// under its snapshot, and the session keeps the query's description. `None` if the server refuses a
-/// statement, if what is known of another transaction is outdated, or if there is too much to ask at once:
-/// then no transaction is open.
+/// statement, if what is known of another transaction is outdated, if the query itself would have to wait for
+/// a lock, or if there is too much to ask at once: then no transaction is open.
 ///
 /// Asked are [`query_columns`](crate::query_columns), as far as types are built in,
 /// [`explained_relations`](crate::explained_relations), [`locked`](crate::locked) and
@@ -82,7 +91,7 @@ pub fn ask_about_query_under_locks(
     let literals = parameters.each_ref().map(|parameter| quote_literal(parameter).unwrap_or_default());
     let formats = inlined(FORMAT_TYPES, &literals.each_ref().map(String::as_str));
 
-    let mut script = vec![begin, snapshot];
+    let mut script = vec![begin, WAIT_FOR_NOTHING, snapshot];
     script.extend(and_traits.then_some(TRAITS));
     let asked = [
         Question::Description(sql),
@@ -91,6 +100,7 @@ pub fn ask_about_query_under_locks(
         Question::Rows(&locked),
         Question::Rows(&members),
         Question::Rows(&formats),
+        Question::Rows(WAIT_AGAIN),
     ];
     let texts = asked.map(|question| match question {
         Question::Rows(sql) | Question::Description(sql) => sql.len(),

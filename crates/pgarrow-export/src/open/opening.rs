@@ -48,9 +48,9 @@ pub(super) struct LookedUp {
 }
 
 impl LookedUp {
-    /// As they were typed. No name is a query.
+    /// The names as they were typed.
     fn typed(&self) -> Vec<String> {
-        self.names.iter().map(RelationName::quoted).chain(self.query.clone()).collect()
+        self.names.iter().map(RelationName::quoted).collect()
     }
 }
 
@@ -98,7 +98,8 @@ impl<'a> Opening<'a> {
         session.set_read_timeout(options.read_timeout);
         let role = options.role.clone();
         let facts_before = pool.facts(&session, role.as_deref());
-        let in_use = NamesInUse::new(&session, role.as_deref(), &options.settings, first.typed());
+        let (names, query) = (first.typed(), first.query.clone());
+        let in_use = NamesInUse::new(&session, role.as_deref(), &options.settings, names, query);
         let known = in_use.as_ref().filter(|_| first.may_be_known).and_then(|names| pool.known_tables(names));
         let tried = to_try(&options, facts_before);
         let (traits, shown, known) = match (known, session.backend_pid()) {

@@ -25,8 +25,12 @@ use crate::scan::scan;
 use crate::source::extract::{NamedQuery, Request};
 use crate::statement::Statement;
 
-/// The longest query that is known to the next export: a pool knows up to 1,024 of them.
+/// The longest query that is known to the next export.
 const KNOWN_BYTES_MAX: usize = 4096;
+/// The most relations that it reads, and the most columns: a pool knows many queries, of which no budget of
+/// memory knows.
+const KNOWN_RELATIONS_MAX: usize = 64;
+const KNOWN_COLUMNS_MAX: usize = 256;
 
 /// A query with its values bound.
 pub(super) struct QueryToPlan<'r> {
@@ -260,10 +264,13 @@ impl Subject for QuerySubject<'_> {
         let known = found.relations.clone().zip(columns).filter(|_| opens_no_more);
         let ahead = known.map(|(relations, columns)| QueryAhead {
             sql: sql.to_owned(),
+            is_known,
+            may_be_known: !has_parameters
+                && sql.len() <= KNOWN_BYTES_MAX
+                && relations.len() <= KNOWN_RELATIONS_MAX
+                && columns.len() <= KNOWN_COLUMNS_MAX,
             relations,
             columns,
-            is_known,
-            may_be_known: !has_parameters && sql.len() <= KNOWN_BYTES_MAX,
         });
         Ok(ToPlan {
             held: self.0.held(&found),

@@ -271,6 +271,28 @@ fn questions_behind_a_script() {
     }
 }
 
+/// Answers of one round trip are kept together. Each used to have the bound for itself.
+#[test]
+fn all_answers_of_a_script_have_one_bound() {
+    let column = b"a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let n_columns = 1600_u16;
+    let counted = |values: Vec<u8>| [&n_columns.to_be_bytes()[..], &values].concat();
+    let description = message(b'T', &counted(column.repeat(n_columns.into())));
+    // NULLs are four bytes each, and take the room of a value here.
+    let row = message(b'D', &counted(vec![0xff; 4 * usize::from(n_columns)]));
+    let answer = [description, row.repeat(3000), message(b'C', b"SELECT 3000\0")].concat();
+    for (n_answers, fits) in [(1, true), (2, false)] {
+        let steps = vec![Step::Expect(b'Q'), Step::Send([answer.repeat(n_answers), ready(b'I')].concat())];
+        let answers = with_session(steps, |session| session.query_script("select"));
+        match answers {
+            Ok(answers) => assert!(fits && answers.len() == n_answers),
+            Err(error) => {
+                assert!(!fits && error.to_string().contains("larger than 256 MiB"), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_refusal_that_is_there_is_not_asked_for() {
     let report = [message(b'E', b"SERROR\0C42601\0Mno\0\0"), ready(b'I')].concat();

@@ -1,11 +1,13 @@
 //! Queries that are looked up, locked and planned in a few round trips, against long ones, which are asked
 //! about step by step.
 
+use std::thread;
+
 use arrow_schema::SchemaRef;
 use pgarrow::{Error, ErrorKind, ExportOptions, PoolOptions, Source};
 use pgarrow_testkit::{Capability, Database, require};
 
-use crate::support::{Role, assert_error, database, source_as, url};
+use crate::support::{Role, assert_error, database, source_as, url, wait_until};
 
 const TABLES: &str = "CREATE TABLE e AS SELECT g AS id, g::text AS t FROM generate_series(1, 1000) AS g; \
     CREATE SCHEMA other; CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE moods AS SELECT 'a'::mood AS m; \
@@ -172,5 +174,40 @@ fn a_query_waits_for_its_tables() {
             assert_error(&error, ErrorKind::Server, Some("55P03"), &words);
             transaction.rollback().unwrap();
         }
+    }
+}
+
+/// What a plan does not name has to be waited for, too: views, and tables whose partitions are read. A known
+/// query used to wait for them with its tables locked, and the server ended the session that came from the
+/// other side.
+#[test]
+fn a_known_query_waits_with_nothing_locked() {
+    require!(Capability::Server);
+    let database = database("queries views", TABLES);
+    let (mut other, mut watching) = (database.client(), database.client());
+    let source = pooled(&database);
+    let options = ExportOptions::default().with_readers(1);
+    for (sql, first, then, rows) in [
+        (
+            "SELECT id FROM v",
+            "CREATE OR REPLACE VIEW v AS SELECT id + 0 AS id FROM e",
+            "ALTER TABLE e ADD u int",
+            1000,
+        ),
+        ("SELECT id FROM p", "CREATE TABLE p1 PARTITION OF p DEFAULT; LOCK TABLE ONLY p", "TRUNCATE p0", 0),
+    ] {
+        read(&source, sql, &options).unwrap();
+        let mut transaction = other.transaction().unwrap();
+        transaction.batch_execute(first).unwrap();
+        let (source, options) = (source.clone(), options.clone());
+        let waiting = thread::spawn(move || read(&source, sql, &options));
+        wait_until("the query waits", || {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND wait_event_type = 'Lock'";
+            watching.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0
+        });
+        transaction.batch_execute(then).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap().1, rows, "{sql}");
     }
 }
