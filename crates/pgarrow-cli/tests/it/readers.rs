@@ -233,7 +233,8 @@ fn a_run_says_where_its_time_went() {
     let args = ["-t", "t", "--readers", "2", "--slice-bytes", "64K", "--memory", "32M", "-o", "x.parquet"];
     let ran = place.export(&[&args[..], &["--report", "r.json"]].concat());
     ran.assert_success();
-    let line = ran.stderr.lines().find(|line| line.starts_with("2 readers, ")).unwrap();
+    // On a busy machine, one of them may find nothing left: "1 of 2 readers".
+    let line = ran.stderr.lines().find(|line| line.contains("2 readers, ")).unwrap();
     for part in [" slices; ", " %", " is the limit: "] {
         assert!(line.contains(part), "{part:?} is not in {line}");
     }
