@@ -22,8 +22,8 @@ use crate::load::{Load, Place};
 /// not begun.
 const HELD: Duration = Duration::from_millis(500);
 
-/// A look at a load's table, which has begun: see [`Load::look_ahead`]. Dropping it ends it, and does not wait
-/// until the server has let the table go.
+/// A look at a load's table, which has begun: see [`Load::look_ahead`]. Dropping it ends it, and does not
+/// wait until the server has let the table go.
 #[derive(Debug)]
 pub struct LookAhead {
     columns: Mutex<Columns>,

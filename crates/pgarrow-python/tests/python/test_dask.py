@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
+from conftest import eventually
 
 need("dask", "distributed", "pandas", "pyarrow", "psycopg")
 
@@ -91,8 +92,8 @@ def test_a_frame_owns_its_snapshot(dsn: str, steady: str) -> None:
     assert holders(dsn) == 1
     assert total.compute() == 20000 * 20001 // 2
     del total
-    gc.collect()
-    assert holders(dsn) == 0
+    # Threads of the package may have it for a moment, and the server closes a session after the client has.
+    eventually(lambda: gc.collect() >= 0 and holders(dsn) == 0)
 
 
 def test_an_empty_table_has_columns(dsn: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from _dist_support import ORDERS, changing, environment, execute, exported, need, plain, rows, run_page
+from conftest import eventually
 
 need("ray", "pyarrow", "psycopg")
 
@@ -87,8 +88,8 @@ def test_a_dataset_owns_its_snapshot(dsn: str, steady: str) -> None:
     assert holders(dsn) == 1
     assert dataset.count() == 20000
     del dataset
-    gc.collect()
-    assert holders(dsn) == 0
+    # Threads of the package may have it for a moment, and the server closes a session after the client has.
+    eventually(lambda: gc.collect() >= 0 and holders(dsn) == 0)
 
 
 def test_an_empty_table_has_a_schema(dsn: str) -> None:
