@@ -14,6 +14,8 @@
 //!
 //! The choice depends only on the rows of the row group, so the same rows make the same file.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -80,99 +82,70 @@ pub(crate) fn leaves(array: &ArrayRef) -> Vec<ArrayRef> {
 
 fn pays(array: &ArrayRef) -> bool {
     let Some(hashes) = hashes(array) else { return true };
-    let mut seen = Seen::new(hashes.len());
     if hashes.len() < SAMPLE_VALUES_MIN {
-        let n_different = hashes.iter().filter(|hash| seen.is_new(**hash)).count();
-        return n_different * 2 <= hashes.len();
+        let different: HashSet<u64, BuildHasherDefault<AlreadyHashed>> = hashes.iter().copied().collect();
+        return different.len() * 2 <= hashes.len();
     }
     let (first, second) = hashes.split_at(hashes.len() / 2);
-    for hash in first {
-        seen.is_new(*hash);
-    }
-    // Of keys, a tenth of the second half shows it.
-    let mut n_new = 0;
-    second.iter().all(|hash| {
-        n_new += usize::from(seen.is_new(*hash));
-        n_new * 100 < second.len() * NEW_VALUES_PERCENT_MAX
-    })
-}
-
-/// The hashes of a sample that came before. It is as large from the beginning as it has to be, so that
-/// nothing is moved while it grows.
-struct Seen {
-    /// Places by the lowest bits of a hash, each followed by the next one if it has another. 0 is free.
-    places: Vec<u64>,
-}
-
-/// Most places that are looked at. Values that are made to share one count as new: they get no dictionary,
-/// and little time.
-const STEPS_MAX: usize = 128;
-
-impl Seen {
-    /// For so many hashes.
-    fn new(n: usize) -> Self {
-        Self { places: vec![0; (2 * n).next_power_of_two().max(2)] }
-    }
-
-    /// Whether this hash comes for the first time.
-    fn is_new(&mut self, hash: u64) -> bool {
-        let (hash, mask) = (hash.max(1), self.places.len() - 1);
-        for step in 0..STEPS_MAX {
-            let place = &mut self.places[(hash as usize).wrapping_add(step) & mask];
-            if *place == 0 {
-                *place = hash;
-                return true;
-            }
-            if *place == hash {
-                return false;
-            }
-        }
-        true
-    }
+    let mut seen: HashSet<u64, BuildHasherDefault<AlreadyHashed>> = first.iter().copied().collect();
+    let n_before = seen.len();
+    seen.extend(second);
+    (seen.len() - n_before) * 100 < second.len() * NEW_VALUES_PERCENT_MAX
 }
 
 /// A hash of each value that is not null; `None` for types without this choice.
 fn hashes(array: &ArrayRef) -> Option<Vec<u64>> {
-    fn of<'a>(
-        length: usize,
-        values: impl Iterator<Item = Option<impl AsRef<[u8]> + 'a>>,
-    ) -> Option<Vec<u64>> {
-        let mut hashes = Vec::with_capacity(length);
-        hashes.extend(values.flatten().map(|value| hash(value.as_ref())));
-        Some(hashes)
+    fn of<'a>(values: impl Iterator<Item = Option<impl AsRef<[u8]> + 'a>>) -> Option<Vec<u64>> {
+        Some(values.flatten().map(|value| hash(value.as_ref())).collect())
     }
-    let n = array.len();
     match array.data_type() {
-        DataType::Utf8 => of(n, array.as_string::<i32>().iter()),
-        DataType::LargeUtf8 => of(n, array.as_string::<i64>().iter()),
-        DataType::Utf8View => of(n, array.as_string_view().iter()),
-        DataType::Binary => of(n, array.as_binary::<i32>().iter()),
-        DataType::LargeBinary => of(n, array.as_binary::<i64>().iter()),
-        DataType::BinaryView => of(n, array.as_binary_view().iter()),
-        DataType::FixedSizeBinary(_) => of(n, array.as_fixed_size_binary().iter()),
+        DataType::Utf8 => of(array.as_string::<i32>().iter()),
+        DataType::LargeUtf8 => of(array.as_string::<i64>().iter()),
+        DataType::Utf8View => of(array.as_string_view().iter()),
+        DataType::Binary => of(array.as_binary::<i32>().iter()),
+        DataType::LargeBinary => of(array.as_binary::<i64>().iter()),
+        DataType::BinaryView => of(array.as_binary_view().iter()),
+        DataType::FixedSizeBinary(_) => of(array.as_fixed_size_binary().iter()),
         // Booleans never get a dictionary, and a dictionary array has its own.
         data_type => {
             let width = data_type.primitive_width()?;
             let data = array.to_data();
             let bytes = data.buffers().first()?.get(data.offset() * width..)?;
             let values = bytes.chunks_exact(width).take(data.len());
-            of(n, values.enumerate().map(|(index, value)| data.is_valid(index).then_some(value)))
+            of(values.enumerate().map(|(index, value)| data.is_valid(index).then_some(value)))
         }
     }
 }
 
-/// FxHash, with its high bits mixed into the low ones, which find the place. No seed: the choice must be the
+/// FxHash, with its high bits mixed into the low ones, which the set uses. No seed: the choice must be the
 /// same in every run.
 fn hash(bytes: &[u8]) -> u64 {
     const K: u64 = 0x517c_c1b7_2722_0a95;
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(K);
     let (words, rest) = bytes.as_chunks::<8>();
-    let length = mix(0, bytes.len() as u64);
-    let mut hash = words.iter().fold(length, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    if !rest.is_empty() {
-        hash = mix(hash, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    let mut hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    for byte in rest {
+        hash = mix(hash, u64::from(*byte));
     }
     hash ^ (hash >> 32)
+}
+
+/// A hasher that returns a given hash unchanged.
+#[derive(Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[cfg(test)]
@@ -209,32 +182,6 @@ mod tests {
         });
         let choices = choose(&RecordBatch::try_from_iter(columns).unwrap());
         assert_eq!(choices.iter().map(|choice| choice.dictionary).collect::<Vec<_>>(), [false, true, true]);
-    }
-
-    /// Compares with a set.
-    #[test]
-    fn new_hashes_are_told_from_known_ones() {
-        for n in [0, 1, 2, 3, 255, 256, 16 * 1024] {
-            let values: Vec<i64> = (0..n).map(|row| (row * row) % 1009 * 1_000_000).collect();
-            let (mut seen, mut known) = (Seen::new(values.len()), std::collections::HashSet::new());
-            for value in &values {
-                assert_eq!(seen.is_new(hash(&value.to_le_bytes())), known.insert(*value), "{n}");
-            }
-        }
-        // Every length up to three words, and every byte.
-        let values: Vec<Vec<u8>> =
-            (0..24).flat_map(|n| (0..=255).map(move |byte| vec![byte; n + 1])).collect();
-        let mut seen = Seen::new(values.len());
-        assert!(values.iter().all(|value| seen.is_new(hash(value))));
-        assert!(values.iter().all(|value| !seen.is_new(hash(value))));
-    }
-
-    #[test]
-    fn hashes_of_one_place_end() {
-        let mut seen = Seen::new(SAMPLE_ROWS);
-        let of_one_place = |n: u64| n << 32 | 7;
-        assert!((0..SAMPLE_ROWS as u64).all(|n| seen.is_new(of_one_place(n))));
-        assert_eq!(seen.places.iter().filter(|place| **place != 0).count(), STEPS_MAX);
     }
 
     #[test]
