@@ -8,7 +8,7 @@
 
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,17 +26,13 @@ const HELD: Duration = Duration::from_millis(500);
 /// wait until the server has let the table go.
 #[derive(Debug)]
 pub struct LookAhead {
-    columns: Mutex<Columns>,
+    answered: Mutex<Receiver<Result<OpaqueColumns>>>,
+    /// What was answered.
+    columns: OnceLock<Result<OpaqueColumns>>,
     /// Stops only the look.
     cancel: Cancel,
     #[expect(dead_code, reason = "held for its drop, for which the thread waits")]
     held: Sender<Infallible>,
-}
-
-#[derive(Debug)]
-enum Columns {
-    Awaited(Receiver<Result<OpaqueColumns>>),
-    Known(Result<OpaqueColumns>),
 }
 
 impl Load {
@@ -60,8 +56,9 @@ impl Load {
         load.cancel = cancel.clone();
         let look = move || {
             let looked = load.find_opaque(true);
-            let is_begun = looked.is_ok();
-            if answer.send(looked).is_err() || is_begun {
+            let may_be_opened = looked.is_ok();
+            let _ = answer.send(looked);
+            if may_be_opened {
                 let _ = over.recv_timeout(HELD);
             }
             if let Place::Server { kept, .. } = &load.place {
@@ -70,7 +67,7 @@ impl Load {
         };
         let thread = thread::Builder::new().name("pgarrow-target".to_owned()).spawn(look);
         match thread {
-            Ok(_) => LookAhead { columns: Mutex::new(Columns::Awaited(answered)), cancel, held },
+            Ok(_) => LookAhead { answered: Mutex::new(answered), columns: OnceLock::new(), cancel, held },
             // There is no further thread.
             Err(_) => LookAhead::known(cancel, self.opaque_columns()),
         }
@@ -79,7 +76,7 @@ impl Load {
 
 impl LookAhead {
     fn known(cancel: Cancel, columns: Result<OpaqueColumns>) -> Self {
-        Self { columns: Mutex::new(Columns::Known(columns)), cancel, held: channel().0 }
+        Self { answered: Mutex::new(channel().1), columns: columns.into(), cancel, held: channel().0 }
     }
 
     /// The columns, as soon as they are known.
@@ -88,17 +85,12 @@ impl LookAhead {
     ///
     /// As for [`Load::opaque_columns`].
     pub fn columns(&self) -> Result<OpaqueColumns> {
-        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Columns::Awaited(answered) = &*columns {
+        let receive = || {
+            let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
             let text = "the thread that looks at the target has panicked; please report it";
-            let panicked = || Err(Error::new(ErrorKind::Protocol, text));
-            *columns = Columns::Known(answered.recv().unwrap_or_else(|_| panicked()));
-        }
-        match &*columns {
-            Columns::Known(Ok(columns)) => Ok(columns.clone()),
-            Columns::Known(Err(error)) => Err(error.duplicate()),
-            Columns::Awaited(_) => Err(Error::new(ErrorKind::Protocol, "an answer that was not awaited")),
-        }
+            answered.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Protocol, text)))
+        };
+        self.columns.get_or_init(receive).as_ref().cloned().map_err(Error::duplicate)
     }
 }
 

@@ -7,8 +7,9 @@ use std::thread;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use pgarrow_export::{Cancel, Config, ErrorKind, OpaqueColumns, Source};
 use pgarrow_load::{Load, LoadMode, LoadOptions, LookAhead};
-use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
+use pgarrow_testkit::{Capability, Database, require};
 
+use crate::round_trips::{all_closed, counting};
 use crate::support::{creating, database, eventually, load, value};
 
 fn batch(column: &str) -> RecordBatch {
@@ -50,14 +51,7 @@ fn opening_asks_nothing_that_the_look_has_asked() {
     require!(Capability::PrivateServer);
     let database =
         database("look trips", "CREATE TABLE t (x int8 PRIMARY KEY) WITH (autovacuum_enabled = off)");
-    let port = TestServer::shared().private().unwrap().port();
-    let proxy = Proxy::start(port, Fault::None);
-    let url = proxy.url_of(database.url());
-    let url = format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' });
-    drop(pgarrow_load::Connection::connect(&url).unwrap());
-    let closed = || eventually("the connection is closed", || proxy.n_open() == 0);
-    closed();
-    let of_login = proxy.n_round_trips();
+    let (proxy, url, of_login) = counting(&database);
     let run = Source::connect_blocking(database.url()).unwrap().table("t").open().unwrap();
     let load = Load::into(&url, "t").unwrap().options(LoadOptions::default());
     let (look, columns) = looked(&load);
@@ -69,7 +63,7 @@ fn opening_asks_nothing_that_the_look_has_asked() {
     drop(look);
     loading.write(&batch("x")).unwrap();
     assert_eq!(loading.finish().unwrap().rows, 1000);
-    closed();
+    all_closed(&proxy);
     // What opening asks, and whether to analyze; the COPY; its end; that names still mean the same; COMMIT.
     assert_eq!(proxy.n_round_trips() - 2 * of_login, 5);
 }

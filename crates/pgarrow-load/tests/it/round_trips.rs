@@ -21,21 +21,30 @@ fn trips(database: &Database, table: &str, options: LoadOptions) -> u64 {
     trips_of(database, table, options, &batch())
 }
 
-fn trips_of(database: &Database, table: &str, options: LoadOptions, batch: &RecordBatch) -> u64 {
-    let port = TestServer::shared().private().unwrap().port();
-    let proxy = Proxy::start(port, Fault::None);
+/// A proxy before the database's server, the URL of the way through it, and the round trips of a connection
+/// that does nothing.
+pub(crate) fn counting(database: &Database) -> (Proxy, String, u64) {
+    let proxy = Proxy::start(TestServer::shared().private().unwrap().port(), Fault::None);
     let url = proxy.url_of(database.url());
     let url = format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' });
     drop(pgarrow_load::Connection::connect(&url).unwrap());
-    // The end of a session counts as well.
-    let closed = || eventually("the connection is closed", || proxy.n_open() == 0);
-    closed();
+    all_closed(&proxy);
     let of_login = proxy.n_round_trips();
+    (proxy, url, of_login)
+}
+
+/// Waits for the ends of all connections, which count as well.
+pub(crate) fn all_closed(proxy: &Proxy) {
+    eventually("the connection is closed", || proxy.n_open() == 0);
+}
+
+fn trips_of(database: &Database, table: &str, options: LoadOptions, batch: &RecordBatch) -> u64 {
+    let (proxy, url, of_login) = counting(database);
     let load = Load::into(&url, table).unwrap().options(options.with_analyze(false));
     let mut loading = load.open(batch.schema()).unwrap();
     loading.write(batch).unwrap();
     assert_eq!(loading.finish().unwrap().rows, 1000);
-    closed();
+    all_closed(&proxy);
     proxy.n_round_trips() - 2 * of_login
 }
 
