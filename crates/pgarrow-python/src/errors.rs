@@ -2,7 +2,7 @@
 
 use pgarrow::{Error, Hint};
 use pgarrow_cli::embedded::{self, Problem};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
+use pyo3::exceptions::{PyAttributeError, PyImportError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::inside::Inside;
@@ -64,12 +64,19 @@ impl Parts {
         });
         match made {
             Ok(exception) => PyErr::from_value(exception),
-            // Ctrl-C came right now: it is the reason, whatever failed.
-            Err(interrupt) if interrupt.is_instance_of::<PyKeyboardInterrupt>(py) => interrupt,
             // The package is broken: at least the text arrives.
-            Err(_) => PyRuntimeError::new_err(text),
+            Err(broken) if is_of_a_broken_package(py, &broken) => PyRuntimeError::new_err(text),
+            // A signal came right now, such as Ctrl-C: what its handler raises is the reason, whatever failed.
+            Err(raised) => raised,
         }
     }
+}
+
+/// Whether it is what Python raises where a module or function of ours is not as it was written.
+fn is_of_a_broken_package(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyImportError>(py)
+        || error.is_instance_of::<PyAttributeError>(py)
+        || error.is_instance_of::<PyTypeError>(py)
 }
 
 /// The exception of a call that failed.

@@ -75,11 +75,12 @@ impl Watch {
 
 /// Makes [`n_interrupts`] count from now on, where Ctrl-C raises `KeyboardInterrupt`, as it does by default,
 /// and nobody else is told of signals, such as an event loop. Returns whether it counts.
-pub(crate) fn watch_interrupts(py: Python<'_>) -> bool {
-    is_main_thread() && try_to_watch(py).unwrap_or(false)
-}
-
-fn try_to_watch(py: Python<'_>) -> PyResult<bool> {
+///
+/// This calls functions of Python, so a signal's handler may run right here: the error is what it raised.
+pub(crate) fn watch_interrupts(py: Python<'_>) -> PyResult<bool> {
+    if !is_main_thread() {
+        return Ok(false);
+    }
     let signal = py.import("signal")?;
     let handler = signal.call_method1("getsignal", (Signal::SIGINT as i32,))?;
     if !handler.is(&signal.getattr("default_int_handler")?) {

@@ -105,7 +105,7 @@ impl Source {
     #[pyo3(signature = (options, on_progress = None))]
     fn read(&self, py: Python<'_>, options: Options, on_progress: Option<Py<PyAny>>) -> PyResult<Stream> {
         let stream = wait_plainly(py, self.opening(options, None)?)?;
-        Ok(Stream::new(py, stream, on_progress))
+        Stream::new(py, stream, on_progress)
     }
 
     #[pyo3(signature = (slice, options, on_progress = None))]
@@ -118,7 +118,7 @@ impl Source {
     ) -> PyResult<Stream> {
         let slice = Slice::from_json(slice).map_err(|error| raise(py, error.into()))?;
         let stream = wait_plainly(py, self.opening(options, Some(slice))?)?;
-        Ok(Stream::new(py, stream, on_progress))
+        Stream::new(py, stream, on_progress)
     }
 
     /// The same for event loops.
@@ -241,7 +241,7 @@ impl Opening {
             Poll::Ready(opened) => {
                 let stream = opened.map_err(|problem| raise(py, problem))?;
                 let on_progress = self.on_progress.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Ok(Some(Stream::new(py, stream, on_progress)))
+                Stream::new(py, stream, on_progress).map(Some)
             }
         }
     }

@@ -82,7 +82,8 @@ const INNER: &str = "this thread is reading the stream already: what it calls me
                      for a signal, cannot read it";
 
 impl Stream {
-    pub(crate) fn new(py: Python<'_>, stream: BatchStream, on_progress: Option<Py<PyAny>>) -> Self {
+    /// Fails with what the handler of a signal raises meanwhile.
+    pub(crate) fn new(py: Python<'_>, stream: BatchStream, on_progress: Option<Py<PyAny>>) -> PyResult<Self> {
         let schema = stream.schema();
         let shared = Shared {
             left: Condvar::new(),
@@ -95,10 +96,10 @@ impl Stream {
             interrupt: Mutex::default(),
             on_progress,
             // Who gives it away may be another thread.
-            counts_interrupts: watch_interrupts(py),
+            counts_interrupts: watch_interrupts(py)?,
             seat: Mutex::new(Seat::Free(Box::new(stream))),
         };
-        Self { own: Own::new(Arc::new(shared)), schema }
+        Ok(Self { own: Own::new(Arc::new(shared)), schema })
     }
 }
 
@@ -286,12 +287,13 @@ impl Stream {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let shared = Arc::clone(self.own.get()?);
+        let counts_interrupts = shared.counts_interrupts || watch_interrupts(py)?;
         let taken = shared.take(false).map_err(|refused| refused.raise(py))?;
         let Some(stream) = taken else {
             return Err(state("the stream was read to its end; read again for another"));
         };
         shared.leave(Seat::Given);
-        let n_interrupts = (shared.counts_interrupts || watch_interrupts(py)).then(n_interrupts);
+        let n_interrupts = counts_interrupts.then(n_interrupts);
         let exported =
             Exported { own: Own::new(stream), schema: Arc::clone(&self.schema), shared, n_interrupts };
         // A schema that is asked for is only a wish, and arrow's casts turn values that do not fit into NULL.

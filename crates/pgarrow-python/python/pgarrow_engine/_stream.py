@@ -23,13 +23,11 @@ class Stream:
 
     Anything that takes `__arrow_c_stream__` reads it as a whole: `pyarrow.table(s)`, `polars.DataFrame(s)`,
     `pandas.DataFrame.from_arrow(s)` (pandas from 3 on), `nanoarrow.ArrayStream(s)`, `duckdb.sql("from s")`.
-    Or
-    iterate: each batch has `__arrow_c_array__`, `num_rows` and `schema`. `async for` works as well.
+    Or iterate: each batch has `__arrow_c_array__`, `num_rows` and `schema`. `async for` works as well.
 
     Reading goes on in threads of its own, at most two batches ahead for each reader: who does not read stops
-        the
-    server from sending. A stream that is closed, or dropped, before its end cancels the COPY on the server.
-    The table was read as a whole only if the end was reached without an exception.
+    the server from sending. A stream that is closed, or dropped, before its end cancels the COPY on the
+    server. The table was read as a whole only if the end was reached without an exception.
     """
 
     def __init__(self, native: _native.Stream, shown: Shown | None = None) -> None:

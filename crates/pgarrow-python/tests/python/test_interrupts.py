@@ -358,6 +358,59 @@ def test_sys_exit_in_the_middle(dsn: str, psql: Psql) -> None:
     eventually(lambda: count() == 0)
 
 
+# What runs code of Python while a call goes on: where a stream begins, where it is given away, where an error
+# becomes an exception.
+MOMENTS = {
+    "a stream begins": ("signal", "getsignal", "db.read(query=SLEEP)"),
+    "a stream is given away": (
+        "signal",
+        "getsignal",
+        """
+        reading = threading.Thread(target=lambda: streams.append(db.read(query=SLEEP)))
+        reading.start()
+        reading.join()
+        at(True)
+        streams[0].__arrow_c_stream__()""",
+    ),
+    "an error becomes an exception": ("pgarrow_engine._errors", "make", "db.execute('SELECT 1 / 0')"),
+}
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(7)", "TimeoutError()", "KeyboardInterrupt()"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_what_a_handler_raises_in_our_own_code_of_python_arrives(moment: str, raised: str, dsn: str) -> None:
+    """Handlers run wherever Python does. An exception of one used to be dropped in such a moment: nobody knew
+    of it, and the program slept on."""
+    module, function, call = MOMENTS[moment]
+    script = f"""
+    import importlib
+    module = importlib.import_module({module!r})
+    own, is_time, streams = module.{function}, False, []
+    def at(now):
+        global is_time
+        is_time = now
+    def pressed(*args):
+        if is_time:
+            at(False)
+            signal.raise_signal(signal.SIGTERM)
+        return own(*args)
+    def stop(*_):
+        raise {raised}
+    signal.signal(signal.SIGTERM, stop)
+    module.{function} = pressed
+    ready()
+    db = pg.connect(DSN)
+    try:
+        at({"given away" not in moment})
+        {call.strip()}
+        print("went on", is_time)
+    except BaseException as error:
+        print(repr(error))
+    """
+    code, out, err = Script(dsn, script).end()
+    assert (code, out) == (0, f"{raised}\n"), (code, out, err)
+
+
 def test_a_fork_can_neither_use_nor_end_what_the_parent_has(dsn: str) -> None:
     script = """
     db = pg.connect(DSN)
