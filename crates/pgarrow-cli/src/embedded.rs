@@ -22,7 +22,7 @@ use pgarrow_load::Connection;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::export;
-use crate::flags::{Command, ExportFlags, Flags};
+use crate::flags::{Command, ExportFlags, Flags, described, is_own};
 use crate::host::Host;
 use crate::inspect;
 use crate::job::{ExportJob, Reading};
@@ -309,10 +309,9 @@ impl Caller {
 
 /// The names of all options of a command, without dashes; hidden ones exist only to be refused.
 pub fn options_of(command: &str) -> Vec<String> {
-    use clap::CommandFactory;
-    let flags = Flags::command();
-    let found = flags.find_subcommand(command).into_iter().flat_map(|command| command.get_arguments());
-    let shown = found.filter(|argument| !argument.is_hide_set());
+    let all = described();
+    let Some(command) = all.find_subcommand(command) else { return Vec::new() };
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set() && is_own(command, arg));
     shown.filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
 }
 

@@ -7,20 +7,21 @@ mod pages;
 mod rejects;
 mod report;
 mod shared;
+mod short;
 mod types;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::console::{LogFormat, ProgressForm};
 use crate::exit;
 use crate::units::parse_duration;
 use examples::{
-    EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, LOCK_HELP, PLAN_EXAMPLES, READ_HELP,
-    REPORT_EXAMPLES, RUN_EXAMPLES,
+    EXPORT_EXAMPLES, HOLD_EXAMPLES, INSPECT_EXAMPLES, LOAD_EXAMPLES, PLAN_EXAMPLES, REPORT_EXAMPLES,
+    RUN_EXAMPLES,
 };
 pub(crate) use jobs::{CheckFlags, GcFlags, InitFlags, JobOptions, RunFlags, VerifyFlags, in_job};
 pub(crate) use load::{
@@ -33,7 +34,11 @@ pub(crate) use report::ReportFlags;
 pub(crate) use shared::{
     ConnectFlags, FileFlags, ReadModeName, ReadingFlags, RetryFlags, SessionFlags, SortedBy, WhatFlags,
 };
+use short::{EXPORT_SHORT, HOLD_SHORT, READ_SHORT, at_the_end, in_short_help};
 pub(crate) use types::TypeFlags;
+
+/// The command's name.
+const NAME: &str = "pgarrow";
 
 /// Data out of PostgreSQL into Arrow, and back: Parquet files, Arrow IPC files and streams, other servers.
 ///
@@ -42,7 +47,7 @@ pub(crate) use types::TypeFlags;
 /// export leaves no file behind. A load encodes its data for the table's columns, and is one transaction: a
 /// failed load leaves the table as it was.
 #[derive(Debug, Parser)]
-#[command(name = "pgarrow", version, max_term_width = 100)]
+#[command(name = NAME, version, max_term_width = 100)]
 #[command(
     after_help = "pgarrow COMMAND -h shows what is common, pgarrow COMMAND --help all options and examples"
 )]
@@ -61,12 +66,14 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
 }
 
+// Only the options of the command that is run are described to the parser, so what is changed in them is said
+// at their structs, and not here. There, documentation of a struct would replace the command's, also that of a
+// struct within: so these have plain comments.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Export tables or a query
     #[command(after_help = short_end("export"), after_long_help = after(EXPORT_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &EXPORT_SHORT)))]
-    #[command(mut_arg("reject", |reject| reject.conflicts_with("dry_run")))]
     Export(Box<ExportFlags>),
     /// Load files, or a stream from stdin, into a table; or a folder of tables into a schema
     ///
@@ -76,11 +83,6 @@ pub(crate) enum Command {
     /// and a load is one transaction: if it fails, is stopped or is killed, the table is as it was.
     /// --commit-every makes it several transactions; the same command then continues after the last one.
     #[command(after_help = short_end("load"), after_long_help = after(LOAD_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
-    #[command(mut_arg("into", |into| into.required_unless_present("into_schema")))]
-    #[command(mut_arg("key", |key| key.num_args(1)))]
-    #[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
-    #[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]
     Load(Box<LoadFlags>),
     /// Show what an export would read, in which slices and why, without reading it
     ///
@@ -88,7 +90,6 @@ pub(crate) enum Command {
     /// the digits of numerics, and --split-on reads the keys once where the server has no statistics of them:
     /// for views, for queries, and for tables that were never analysed.
     #[command(after_help = short_end("plan"), after_long_help = after(PLAN_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Plan(Box<PlanFlags>),
     /// Show what columns become in Arrow and Parquet, what could stop an export, and which option decides it
     ///
@@ -96,7 +97,6 @@ pub(crate) enum Command {
     /// the digits of numerics, and --split-on reads the keys once where the server has no statistics of them:
     /// for views, for queries, and for tables that were never analysed.
     #[command(after_help = short_end("inspect"), after_long_help = after(INSPECT_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
     Inspect(Box<InspectFlags>),
     /// Hold a snapshot and hand out slices of it, for exports in other processes
     ///
@@ -107,7 +107,6 @@ pub(crate) enum Command {
     /// sets the number of readers that the slices are for, `--slice-bytes` the size of a slice. A held
     /// snapshot keeps VACUUM from removing rows, so release it soon.
     #[command(after_help = short_end("hold"), after_long_help = after(HOLD_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
     Hold(Box<HoldFlags>),
     /// Read tables by their pages: check if that is possible, install the function for other roles
     ///
@@ -126,23 +125,18 @@ pub(crate) enum Command {
     /// run that fails leaves no manifest. The destination may also be another PostgreSQL: then all tables are
     /// one transaction there, or with --keep-going each is one.
     #[command(after_help = short_end("run"), after_long_help = after(RUN_EXAMPLES))]
-    #[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
-    #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Run(Box<RunFlags>),
     /// Write a first job file, with the tables of a server
     #[command(after_help = short_end("init"), after_long_help = exit::help())]
     Init(InitFlags),
     /// Hold a job file against its server: every table, right, type and option, and nothing is written
     #[command(after_help = short_end("check"), after_long_help = exit::help())]
-    #[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
-    #[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
     Check(Box<CheckFlags>),
     /// Compare the files of a job's folder with their manifest, and with the server that they came from
     ///
     /// Without a connection, sizes and checksums of all files are compared with the newest manifest. With
     /// one, rows are compared with the tables, too: see the book's page "Verifying".
     #[command(after_help = short_end("verify"), after_long_help = exit::help())]
-    #[command(mut_args(of_connection))]
     Verify(Box<VerifyFlags>),
     /// List the files that dead or failed runs of a job left behind; with --delete, remove them
     ///
@@ -171,7 +165,27 @@ pub(crate) enum Command {
     },
 }
 
+/// The commands with all their options, for whoever looks through them. Those that the parser adds are among
+/// them.
+pub(crate) fn described() -> clap::Command {
+    let mut all = Flags::command();
+    all.build();
+    all
+}
+
+/// Whether this command has the option from its struct: the parser adds some, and those of all commands.
+pub(crate) fn is_own(command: &clap::Command, arg: &Arg) -> bool {
+    let is_added = matches!(
+        arg.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    );
+    !is_added && (command.get_name() == NAME || !arg.is_global_set())
+}
+
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(arg, &EXPORT_SHORT)))]
+#[command(mut_arg("reject", |reject| reject.conflicts_with("dry_run")))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct ExportFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
@@ -287,6 +301,8 @@ pub(crate) struct ExportFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct PlanFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
@@ -318,6 +334,8 @@ pub(crate) struct PlanFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(arg, &READ_SHORT)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct InspectFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
@@ -342,6 +360,8 @@ pub(crate) struct InspectFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(arg, &HOLD_SHORT)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct HoldFlags {
     #[command(flatten)]
     pub(crate) what: WhatFlags,
@@ -391,6 +411,7 @@ pub(crate) enum FormatName {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct DemoFlags {
     /// How much data: 1 is 6 million lineitems, 1.3 GB from the server
     #[arg(long, value_name = "FACTOR", default_value_t = 0.1, value_parser = parse_scale)]
@@ -417,76 +438,6 @@ fn parse_scale(text: &str) -> Result<f64, String> {
         Ok(scale) if (0.001..=100.0).contains(&scale) => Ok(scale),
         _ => Err("write a number from 0.001 to 100".to_owned()),
     }
-}
-
-/// The arguments that `export -h` shows: what to read, where it goes, and the options that users need most.
-/// `--help` shows all.
-const EXPORT_SHORT: [&str; 13] = [
-    "connection",
-    "named",
-    "tables",
-    "schemas",
-    "query",
-    "columns",
-    "filter",
-    "output",
-    "to",
-    "overwrite",
-    "readers",
-    "memory",
-    "quiet",
-];
-
-const RUN_SHORT: [&str; 6] = ["job", "take_over", "effective", "readers", "memory", "quiet"];
-const LOAD_SHORT: [&str; 10] =
-    ["files", "target", "into", "mode", "key", "convert", "commit_every", "reject", "dry_run", "quiet"];
-/// For `plan` and `inspect`.
-const READ_SHORT: [&str; 11] = [
-    "connection",
-    "named",
-    "tables",
-    "schemas",
-    "query",
-    "columns",
-    "filter",
-    "by_column",
-    "readers",
-    "json",
-    "all",
-];
-const HOLD_SHORT: [&str; 10] = [
-    "connection",
-    "named",
-    "tables",
-    "query",
-    "columns",
-    "filter",
-    "readers",
-    "tokens",
-    "at_most",
-    "until_eof",
-];
-
-/// Flags of a session are for commands that have a connection.
-fn of_connection(arg: Arg) -> Arg {
-    match arg.get_help_heading() {
-        Some("Session") => arg.requires("connection"),
-        _ => arg,
-    }
-}
-
-/// A job's destination is a server only if its file says so.
-fn of_server(arg: Arg) -> Arg {
-    match arg.get_help_heading() {
-        Some("Target") => arg.help_heading("Target, if the destination is a server"),
-        _ => arg,
-    }
-}
-
-/// Keeps `-h` to one screen: hides all other arguments from it. `--help` shows them.
-fn in_short_help(arg: Arg, ids: &[&str]) -> Arg {
-    let is_common = ids.contains(&arg.get_id().as_str());
-    arg.hide_short_help(!is_common)
 }
 
 /// The last line of `-h`: it points to `--help`.

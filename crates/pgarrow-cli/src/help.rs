@@ -12,7 +12,7 @@ use pgarrow_sink::{Output, SinkError};
 
 use crate::console::{Console, LogFormat, ProgressForm};
 use crate::exit::Failure;
-use crate::flags::Flags;
+use crate::flags::{Flags, described, is_own};
 use crate::log;
 
 /// Prints what clap reports: help, the version, or an error in the flags.
@@ -57,7 +57,7 @@ fn may_hold_a_password(argument: &str) -> bool {
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut page = Vec::new();
     // The new commands borrow names for the life of the program.
-    let all: &'static Command = Box::leak(Box::new(Flags::command()));
+    let all: &'static Command = Box::leak(Box::new(described()));
     clap_complete::generate(shell, &mut offered(all), "pgarrow", &mut page);
     print(&page)
 }
@@ -65,7 +65,8 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 /// The command without hidden options, which exist only to be refused with a reason: generators offer hidden
 /// options, too.
 fn offered(command: &'static Command) -> Command {
-    let args: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_hide_set()).collect();
+    let is_offered = |arg: &&Arg| !arg.is_hide_set() && is_own(command, arg);
+    let args: Vec<&Arg> = command.get_arguments().filter(is_offered).collect();
     let visible = args.iter().map(|arg| arg.get_id().clone()).collect::<Vec<_>>();
     let args = args.into_iter().map(|arg| {
         let others = command.get_arg_conflicts_with(arg).into_iter().map(|other| other.get_id().clone());
@@ -99,7 +100,8 @@ fn offered(command: &'static Command) -> Command {
         Some(version) => begun.version(version),
         None => begun,
     };
-    begun.subcommands(command.get_subcommands().filter(|command| !command.is_hide_set()).map(offered))
+    let is_offered = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    begun.subcommands(command.get_subcommands().filter(is_offered).map(offered))
 }
 
 /// The manual: one page on stdout, or a page for every command in a folder.

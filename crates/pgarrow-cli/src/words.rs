@@ -116,11 +116,10 @@ fn put<'a>(messages: impl IntoIterator<Item = &'a mut Message>) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory;
     use pgarrow::message;
 
     use super::*;
-    use crate::flags::Flags;
+    use crate::flags::described;
 
     fn flags_of(command: &clap::Command, found: &mut BTreeSet<String>) {
         found.extend(
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn every_option_is_a_flag() {
         let mut known = BTreeSet::new();
-        flags_of(&Flags::command(), &mut known);
+        flags_of(&described(), &mut known);
         let flags = option::ALL.iter().map(|option| flag(*option));
         assert_eq!(flags.filter(|flag| !known.contains(flag)).collect::<Vec<_>>(), Vec::<String>::new());
     }
@@ -143,7 +142,7 @@ mod tests {
     fn every_call_can_be_typed() {
         for call in call::ALL {
             let typed: Vec<&str> = command(*call).split(' ').collect();
-            let mut known = &Flags::command();
+            let mut known = &described();
             match typed.as_slice() {
                 ["pgarrow", names @ ..] => {
                     for name in names {

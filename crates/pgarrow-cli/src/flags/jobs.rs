@@ -8,11 +8,15 @@ use clap::Args;
 use super::load::{CopyFlags, HowFlags};
 use super::rejects::RejectFlags;
 use super::shared::{ConnectFlags, FileFlags, ReadingFlags, RetryFlags, SessionFlags};
+use super::short::{RUN_SHORT, at_the_end, in_short_help, of_connection, of_server};
 use super::types::TypeFlags;
 use crate::console::ProgressForm;
 use crate::units::{parse_duration, parse_memory};
 
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
+#[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct RunFlags {
     /// The job file: what is read, and where it goes
     ///
@@ -101,7 +105,7 @@ pub(crate) struct RunFlags {
     pub(crate) options: JobOptions,
 }
 
-/// The options that a job file, the environment and flags may give.
+// The options that a job file, the environment and flags may give.
 #[derive(Args, Debug)]
 pub(crate) struct JobOptions {
     #[command(flatten)]
@@ -147,6 +151,9 @@ pub(crate) fn in_job(flag: &str) -> String {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_args(|arg| in_short_help(of_server(arg), &RUN_SHORT)))]
+#[command(mut_arg("split_on", |split_on| split_on.hide(true)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct CheckFlags {
     /// The job file
     #[arg(value_name = "JOB.toml")]
@@ -161,6 +168,7 @@ pub(crate) struct CheckFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct InitFlags {
     /// The server, as for `pgarrow export`. Default: the PG* environment
     pub(crate) connection: Option<String>,
@@ -191,6 +199,8 @@ pub(crate) struct InitFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_args(of_connection))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct VerifyFlags {
     /// The folder of a job, or its URL: s3://, gs://, az://, abfss://, https://
     #[arg(value_name = "PATH")]
@@ -227,6 +237,7 @@ pub(crate) struct VerifyFlags {
 }
 
 #[derive(Args, Debug)]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct GcFlags {
     /// The folder of a job
     #[arg(value_name = "PATH")]

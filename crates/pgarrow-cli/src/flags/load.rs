@@ -5,11 +5,19 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::SessionFlags;
+use super::examples::{LOCK_HELP, READ_HELP};
 use super::shared::parse_setting;
+use super::short::{LOAD_SHORT, at_the_end, in_short_help};
 use crate::console::ProgressForm;
 
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("outputs").args(["report", "reject"]).multiple(true)))]
+#[command(mut_args(|arg| in_short_help(arg, &LOAD_SHORT)))]
+#[command(mut_arg("into", |into| into.required_unless_present("into_schema")))]
+#[command(mut_arg("key", |key| key.num_args(1)))]
+#[command(mut_arg("lock_timeout", |lock| lock.help(LOCK_HELP).long_help(LOCK_HELP)))]
+#[command(mut_arg("read_timeout", |read| read.long_help(READ_HELP)))]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct LoadFlags {
     /// Parquet files, Arrow IPC files and streams; a folder for all its files; - for an IPC stream on stdin
     ///
@@ -95,7 +103,7 @@ pub(crate) struct LoadFlags {
     pub(crate) session: SessionFlags,
 }
 
-/// Loads in parts, and rows that cannot be loaded.
+// Loads in parts, and rows that cannot be loaded.
 #[derive(Args, Debug)]
 pub(crate) struct PartFlags {
     /// Commit after every ROWS rows. Default: the whole load is one transaction
@@ -133,7 +141,7 @@ pub(crate) struct PartFlags {
     pub(crate) reject_limit: Option<u64>,
 }
 
-/// The same flags for an export, which refuses them and says why.
+// The same flags for an export, which refuses them and says why.
 #[derive(Args, Debug)]
 pub(crate) struct NoPartFlags {
     #[arg(long, value_name = "ROWS", hide = true)]
@@ -171,7 +179,7 @@ fn rows(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The target table, and how it is loaded.
+// The target table, and how it is loaded.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct IntoFlags {
     /// The server to load into: postgres://USER@HOST/DB, or 'host=… dbname=…'. Default: the PG* environment
@@ -199,7 +207,7 @@ pub(crate) struct IntoFlags {
     pub(crate) key: Option<Option<String>>,
 }
 
-/// How tables are loaded, whatever they are.
+// How tables are loaded, whatever they are.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HowFlags {
     /// What becomes of the table's rows, and whether the load creates the table. Default: append
@@ -282,7 +290,7 @@ impl IntoFlags {
     }
 }
 
-/// What is said only of rows that come from a server.
+// What is said only of rows that come from a server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CopyFlags {
     /// Make the enums, domains and composites that a new table needs, if the target lacks them

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pgarrow::ExportOptions;
 
-/// Rows with values that Arrow cannot hold.
+// Rows with values that Arrow cannot hold.
 #[derive(Args, Debug)]
 pub(crate) struct RejectFlags {
     /// Leave out rows with values that Arrow cannot hold, and write them to this Arrow IPC file. Default: one

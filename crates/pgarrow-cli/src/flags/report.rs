@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::short::at_the_end;
+
 #[derive(Args, Debug)]
+#[command(mut_arg("log_format", at_the_end))]
 pub(crate) struct ReportFlags {
     /// The JSON report of an export or a run, or the folder of a job, for its newest manifest
     ///
