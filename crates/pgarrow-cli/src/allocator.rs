@@ -12,6 +12,9 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// delay of 10 ms costs no less.
 const PURGE_DELAY_MILLISECONDS: c_long = 0;
 
+/// Memory that is freed stays where it is.
+const NEVER: c_long = -1;
+
 /// With this much memory, what mimalloc keeps for a second fits beside it.
 const PLENTY_BYTES: usize = 512 << 20;
 
@@ -26,6 +29,13 @@ pub(crate) fn give_back_at_once(limit: usize) {
         // does no harm.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, PURGE_DELAY_MILLISECONDS) };
     }
+}
+
+/// The process ends, and its memory goes back with it: mimalloc need not give back one piece after another
+/// before, in 70 calls of the system after a small export.
+pub(crate) fn leave_the_rest() {
+    // SAFETY: as above.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ pub fn main() -> ExitCode {
     };
     let console = Console::new(is_quiet, flags.log_format.unwrap_or_default(), progress);
     log::install(&console);
-    match run(flags.command, &console) {
+    let done = run(flags.command, &console);
+    allocator::leave_the_rest();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_broken_pipe() {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use pgarrow::{Error, ErrorKind, escape_control};
 use pgarrow_load::input::{Input, InputFormat};
-use pgarrow_load::{Load, LoadReport, Loading};
+use pgarrow_load::{Load, LoadReport, Loading, LookAhead};
 
 use self::places::{input_files, is_url};
 pub(crate) use self::rows::Rows;
@@ -62,7 +62,7 @@ pub(crate) fn check(flags: &LoadFlags) -> Result<(), Failure> {
 /// The same for whoever runs it, who may bring `batches` in place of the flags' files. Returns the report.
 pub(crate) fn load_by(host: &Host, flags: &LoadFlags, batches: Option<Rows>) -> Result<RunReport, Failure> {
     let Host { console, cancel, signals, .. } = host;
-    // Files that cannot be read or written fail before anything connects.
+    // Files that cannot be read or written are the error, whatever else fails.
     let report = begin_report(Command::Load, flags.report.as_deref(), flags.overwrite, None, signals)?;
     let done = match &flags.into_schema {
         None => Into::try_from(flags).and_then(|into| run(flags, into, batches, &report, host)),
@@ -141,6 +141,9 @@ fn run(
     let (table, config) = into.place();
     run_report.set_target(table, config);
     say_config_warnings(config, console);
+    // To open a file and to connect take about as long as each other. If both fail, the file is the error.
+    let early = may_begin_early(flags, batches.as_ref()).then(|| host.load(into.clone())).transpose()?;
+    let begun = early.as_ref().map(Load::begin_ahead);
     let input = match batches {
         Some(batches) => batches,
         None => {
@@ -162,7 +165,10 @@ fn run(
     let rejects = flags.parts.reject.as_deref();
     let rejects = rejects.map(|path| Rejects::begin(path, key, flags.overwrite, signals)).transpose()?;
     signals.be_orderly();
-    let mut loading = open(host.load(into)?, &input, console)?;
+    begun.as_ref().map(LookAhead::columns).transpose()?;
+    let load = early.map_or_else(|| host.load(into), Ok)?;
+    let mut loading = open(load, &input, console)?;
+    drop(begun);
     if loading.is_complete() {
         let mut report = loading.finish()?;
         words::load_report(&mut report);
@@ -181,6 +187,13 @@ fn run(
     report.warnings.iter().for_each(|warning| console.warn(warning));
     summary::load_lines(&report).iter().for_each(|line| console.say(line));
     run_report.complete(&report, Ok(()), console)
+}
+
+/// Whether the load is known before its files are open: their key does not matter, and they do not keep the
+/// server waiting, as a pipe may.
+fn may_begin_early(flags: &LoadFlags, batches: Option<&Rows>) -> bool {
+    let is_file = |path: &PathBuf| path.metadata().is_ok_and(|metadata| metadata.is_file());
+    batches.is_none() && !flags.dry_run && flags.parts.any().is_none() && flags.files.iter().all(is_file)
 }
 
 /// The format of the files, if it is given.

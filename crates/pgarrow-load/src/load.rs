@@ -138,16 +138,13 @@ impl Load {
 
     /// Reads the table's columns: in a separate transaction, or in the load's own, which `begins`.
     fn look(&self, config: &Config, kept: &Kept, begins: bool) -> Result<Option<OpaqueColumns>> {
-        let Self { cancel, name, options, .. } = self;
+        let Self { cancel, options, .. } = self;
         let mut session = kept.take(config, cancel)?;
         let _attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
         match self.ask(&mut session, begins) {
             Ok((types, answers)) if !answers.is_empty() => {
-                session.forget_answers();
-                let (name, mode) = (name.clone(), options.mode);
-                let begin = begin_sql(&session, options)?;
-                kept.keep_begun(Begun { session, begin, name, mode, answers });
+                self.keep_begun(kept, session, answers)?;
                 Ok(types)
             }
             Ok((types, _)) => {
@@ -164,11 +161,46 @@ impl Load {
         }
     }
 
+    /// Connects, and begins the load's transaction if the table can be locked at once. Both stay open for
+    /// [`open`](Self::open).
+    pub(crate) fn begin_early(&self) -> Result<()> {
+        let Self { cancel, options, place, .. } = self;
+        // The caller's connection is open, and its transaction has begun.
+        let Place::Server { config, kept } = place else { return Ok(()) };
+        let mut session = kept.take(config, cancel)?;
+        let _attached = cancel.attach(&session);
+        session.set_read_timeout(options.read_timeout);
+        match self.ask_at_once(&mut session) {
+            Ok(answers) if answers.is_empty() => kept.keep_idle(session),
+            Ok(answers) => self.keep_begun(kept, session, answers)?,
+            Err(error) => {
+                roll_back(session);
+                return Err(cancel.cancelled_or(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_begun(&self, kept: &Kept, mut session: Session, answers: Vec<Answer>) -> Result<()> {
+        session.forget_answers();
+        let (name, mode) = (self.name.clone(), self.options.mode);
+        let begin = begin_sql(&session, &self.options)?;
+        kept.keep_begun(Begun { session, begin, name, mode, answers });
+        Ok(())
+    }
+
+    /// All answers for opening the load, in its transaction, if it could begin at once.
+    fn ask_at_once(&self, session: &mut Session) -> Result<Vec<Answer>> {
+        match self.options.has_writers() || self.options.is_batchwise() {
+            true => Ok(Vec::new()),
+            false => ahead::ask_at_once(session, &self.name, &self.options),
+        }
+    }
+
     /// The types of the table's columns; and all answers for opening the load, if its transaction has begun.
     fn ask(&self, session: &mut Session, begins: bool) -> Result<(Option<OpaqueColumns>, Vec<Answer>)> {
         let Self { name, options, .. } = self;
-        let may_begin = begins && !options.has_writers() && !options.is_batchwise();
-        let begun = if may_begin { ahead::ask_at_once(session, name, options)? } else { Vec::new() };
+        let begun = if begins { self.ask_at_once(session)? } else { Vec::new() };
         let answers = match begun.is_empty() {
             true => ahead::ask_about_columns(session, name, options)?,
             false => begun.clone(),

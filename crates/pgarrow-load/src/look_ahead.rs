@@ -45,17 +45,34 @@ impl Load {
     /// lock is not free, the load is opened as after `opaque_columns`. A load in a transaction of the caller
     /// looks before this returns.
     pub fn look_ahead(&self) -> LookAhead {
+        self.ahead(Self::find_opaque)
+    }
+
+    /// The same for a source whose values are all decoded, such as files: nothing is asked but what
+    /// [`open`](Self::open) wants to know, and no column is to be left undecoded. It connects, whatever the
+    /// load does with its table. Wait for [`LookAhead::columns`] before the load is opened.
+    pub fn begin_ahead(&self) -> LookAhead {
+        self.ahead(|load, begins| {
+            if begins {
+                load.begin_early()?;
+            }
+            Ok(OpaqueColumns::default())
+        })
+    }
+
+    /// Looks in another thread; `look` is told whether the transaction may begin.
+    fn ahead(&self, look: fn(&Self, bool) -> Result<OpaqueColumns>) -> LookAhead {
         let cancel = self.cancel.child();
         if let Place::Connection(_) = self.place {
             // The caller's connection is free again when this returns.
-            return LookAhead::known(cancel, self.opaque_columns());
+            return LookAhead::known(cancel, look(self, false));
         }
         let (answer, answered) = channel();
         let (held, over) = channel::<Infallible>();
         let mut load = self.clone();
         load.cancel = cancel.clone();
-        let look = move || {
-            let looked = load.find_opaque(true);
+        let looking = move || {
+            let looked = look(&load, true);
             let may_be_opened = looked.is_ok();
             let _ = answer.send(looked);
             if may_be_opened {
@@ -65,11 +82,11 @@ impl Load {
                 kept.release();
             }
         };
-        let thread = thread::Builder::new().name("pgarrow-target".to_owned()).spawn(look);
+        let thread = thread::Builder::new().name("pgarrow-target".to_owned()).spawn(looking);
         match thread {
             Ok(_) => LookAhead { answered: Mutex::new(answered), columns: OnceLock::new(), cancel, held },
             // There is no further thread.
-            Err(_) => LookAhead::known(cancel, self.opaque_columns()),
+            Err(_) => LookAhead::known(cancel, look(self, false)),
         }
     }
 }

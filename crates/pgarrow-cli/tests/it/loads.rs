@@ -4,7 +4,10 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{DataType, Field, Schema};
 use nix::sys::signal::Signal;
 use pgarrow_testkit::postgres::Client;
 use pgarrow_testkit::{Capability, Database, TestServer, require};
@@ -319,6 +322,26 @@ fn what_cannot_be_read_has_a_code_of_its_own() {
     assert_eq!(ran.code, Some(8), "{ran:?}");
     assert!(ran.stderr.contains("its writer may have failed"), "{}", ran.stderr);
     assert_eq!(fingerprint(&place.database, "t"), before);
+}
+
+/// The server is connected to while a file is opened. If both fail, the file is the error, as it was when it was
+/// opened first.
+#[test]
+fn a_file_that_cannot_be_read_is_the_error_whatever_the_server_says() {
+    let place = tempfile::TempDir::new().unwrap();
+    std::fs::write(place.path().join("rows.parquet"), "PAR1 and nothing of a table PAR1").unwrap();
+    let nowhere = ["--target", "postgres://u@127.0.0.1:1/d", "--into", "t"];
+    for file in ["rows.parquet", "missing.parquet", "."] {
+        let ran = run(command(place.path()).args(["load", file]).args(nowhere));
+        assert_eq!(ran.code, Some(8), "{ran:?}");
+        assert!(!ran.stderr.contains("cannot connect"), "{ran:?}");
+    }
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
+    let file = File::create(place.path().join("good.arrow")).unwrap();
+    FileWriter::try_new(file, &schema).unwrap().finish().unwrap();
+    let ran = run(command(place.path()).args(["load", "good.arrow"]).args(nowhere));
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("cannot connect"), "{ran:?}");
 }
 
 #[test]

@@ -68,6 +68,74 @@ fn opening_asks_nothing_that_the_look_has_asked() {
     assert_eq!(proxy.n_round_trips() - 2 * of_login, 5);
 }
 
+/// Before, a load of files opened them before it connected.
+#[test]
+fn a_load_that_begins_ahead_asks_once() {
+    require!(Capability::PrivateServer);
+    let database =
+        database("begin trips", "CREATE TABLE t (x int8 PRIMARY KEY) WITH (autovacuum_enabled = off)");
+    let (proxy, url, of_login) = counting(&database);
+    let n_round_trips = |mode: LoadMode, is_ahead: bool| {
+        database.execute("TRUNCATE t");
+        let load = Load::into(&url, "t").unwrap().options(LoadOptions::default().with_mode(mode));
+        let before = proxy.n_round_trips();
+        let look = is_ahead.then(|| load.begin_ahead());
+        let columns = look.as_ref().map(|look| look.columns().unwrap());
+        assert!(columns.is_none_or(|columns| columns.is_empty()));
+        let mut loading = load.open(batch("x").schema()).unwrap();
+        drop(look);
+        loading.write(&batch("x")).unwrap();
+        assert_eq!(loading.finish().unwrap().rows, 1000);
+        all_closed(&proxy);
+        proxy.n_round_trips() - before - of_login
+    };
+    // What opening asks; the COPY; its end; that names still mean the same; COMMIT.
+    assert_eq!(n_round_trips(LoadMode::Append, true), 5);
+    // Without it, whether to analyze is asked at the end.
+    assert_eq!(n_round_trips(LoadMode::Append, false), 6);
+    assert_eq!(n_round_trips(LoadMode::Upsert, true) + 1, n_round_trips(LoadMode::Upsert, false));
+    // To empty the table is not begun ahead: only the connection is.
+    assert_eq!(n_round_trips(LoadMode::Truncate, true), n_round_trips(LoadMode::Truncate, false));
+}
+
+/// What `open` would say is said by `open`, in its own words; without a connection, there is nothing to open.
+#[test]
+fn what_cannot_begin_ahead() {
+    require!(Capability::Server);
+    let database = database("begin not", "CREATE TABLE t (x int8); CREATE TABLE other (x int8)");
+    let missing = load(&database, "missing", LoadOptions::default());
+    let look = missing.begin_ahead();
+    look.columns().unwrap();
+    let error = missing.clone().open(batch("x").schema()).unwrap_err();
+    let expected = load(&database, "missing", LoadOptions::default()).open(batch("x").schema()).unwrap_err();
+    assert_eq!(error.to_string(), expected.to_string());
+
+    let mut other = database.client();
+    let mut transaction = other.transaction().unwrap();
+    transaction.execute("LOCK TABLE t IN SHARE MODE", &[]).unwrap();
+    let locked = load(&database, "t", LoadOptions::default());
+    let look = locked.begin_ahead();
+    look.columns().unwrap();
+    transaction.commit().unwrap();
+    finish(&database, locked, &batch("x"));
+
+    // A table that is made, in whatever way, is only connected to.
+    for options in [creating(), LoadOptions::default().with_mode(LoadMode::Replace)] {
+        let made = load(&database, "made", options);
+        let look = made.begin_ahead();
+        look.columns().unwrap();
+        let mut loading = made.open(batch("x").schema()).unwrap();
+        loading.write(&batch("x")).unwrap();
+        assert_eq!(loading.finish().unwrap().rows, 1000);
+        drop(look);
+    }
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("postgres://nobody@{nobody}/nothing?sslmode=disable");
+    let error = Load::into(&url, "t").unwrap().begin_ahead().columns().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+}
+
 #[test]
 fn the_load_goes_on_in_the_transaction_that_has_looked() {
     require!(Capability::Server);
