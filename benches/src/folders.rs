@@ -19,6 +19,25 @@ pub(crate) fn work() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A copy of a program that was built, to be run where its start matters, as an installation makes one. The
+/// system maps a file that a linker has written piece by piece by smaller pieces: starts take 0.4 ms longer
+/// with it, and exports of few rows 1 ms.
+///
+/// # Errors
+///
+/// It cannot be copied.
+pub(crate) fn installed(program: &Path) -> Result<PathBuf> {
+    let folder = work()?.join("installed");
+    std::fs::create_dir_all(&folder)?;
+    let name = program.file_name().ok_or("a program without a name")?;
+    let copy = tempfile::NamedTempFile::new_in(&folder)?.into_temp_path();
+    std::fs::copy(program, &copy).map_err(|error| format!("{}: {error}", program.display()))?;
+    let installed = folder.join(name);
+    // A program that runs cannot be written to, but replaced.
+    copy.persist(&installed)?;
+    Ok(installed)
+}
+
 /// Runs a program whose output the user sees.
 ///
 /// # Errors

@@ -8,13 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::load_table::{EMPTY, Rows};
-use crate::loaders::{Run, loaders};
+use crate::loaders::{Programs, Run, loaders};
 use crate::rivals::{packages, venv};
 use crate::rounds::{Group, Measured};
 use crate::server::{Database, ServerFlags};
 use crate::stats::{median, range};
 use crate::workloads::{WORKLOADS, Workload};
-use crate::{Result, record};
+use crate::{Result, folders, record};
 
 /// The numbers of rows of small and large loads and exports.
 pub(crate) const SIZES: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
@@ -78,10 +78,12 @@ pub(crate) fn run(flags: &LoadFlags) -> Result<()> {
     let workloads = workloads.collect::<std::result::Result<Vec<_>, _>>()?;
     let mut database = Database::open(&flags.server)?;
     let psql = flags.psql.clone().unwrap_or_else(|| database.psql());
+    let program = folders::installed(&std::env::current_exe()?)?;
+    let programs = Programs { psql: &psql, python: python.as_deref(), own: &program };
     let mut groups = Vec::new();
     for workload in workloads {
         for rows in &flags.rows {
-            groups.push(measure(&mut database, workload, *rows, flags.n_rounds, &psql, python.as_deref())?);
+            groups.push(measure(&mut database, workload, *rows, flags.n_rounds, programs)?);
         }
     }
     let mut versions = record::versions(&mut database)?;
@@ -97,12 +99,11 @@ fn measure(
     workload: &Workload,
     rows: u64,
     n_rounds: usize,
-    psql: &Path,
-    python: Option<&Path>,
+    programs: Programs<'_>,
 ) -> Result<Group> {
-    let rows = Rows::prepare(database, workload, rows, psql)?;
+    let rows = Rows::prepare(database, workload, rows, programs.psql)?;
     let url = database.url().to_owned();
-    let run = Run { url: &url, rows: &rows, psql, python };
+    let run = Run { url: &url, rows: &rows, programs };
     let mut group = Group {
         workload: workload.name.to_owned(),
         scale: rows.count as f64 / workload.rows_at_1(),
@@ -114,7 +115,7 @@ fn measure(
         left_out: Vec::new(),
     };
     let mut kept = Vec::new();
-    for loader in loaders(python.is_some()) {
+    for loader in loaders(programs.python.is_some()) {
         if let Some(max) = loader.rows_max().filter(|max| rows.count > *max) {
             group.left_out.push(format!("{}: more than {max} rows would take it too long", loader.name()));
             continue;

@@ -98,8 +98,13 @@ fn memory(flags: &LoadChildFlags) -> Result<Outcome> {
 
 fn file(flags: &LoadChildFlags, name: &str) -> Result<Outcome> {
     let clock = Clock::start();
+    let load = load(flags)?;
+    // As the command does it.
+    let begun = load.begin_ahead();
     let input = Input::open(&[flags.folder.join(name)], None::<InputFormat>)?;
-    let mut loading = load(flags)?.open(input.schema().clone())?;
+    begun.columns()?;
+    let mut loading = load.open(input.schema().clone())?;
+    drop(begun);
     let start_seconds = clock.seconds();
     for batch in input {
         loading.write(&batch?)?;

@@ -82,8 +82,17 @@ impl Loader {
 pub(crate) struct Run<'a> {
     pub(crate) url: &'a str,
     pub(crate) rows: &'a Rows,
+    pub(crate) programs: Programs<'a>,
+}
+
+/// What runs the loads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Programs<'a> {
     pub(crate) psql: &'a Path,
+    /// Of the rivals.
     pub(crate) python: Option<&'a Path>,
+    /// This program, installed.
+    pub(crate) own: &'a Path,
 }
 
 impl Run<'_> {
@@ -93,19 +102,19 @@ impl Run<'_> {
             Loader::Ours(way) => self.ours(way),
             Loader::Psql | Loader::PsqlPipe => {
                 let mut command = self.script("load_psql", Path::new("python3"));
-                command.arg(self.psql);
+                command.arg(self.programs.psql);
                 command.arg(if matches!(loader, Loader::Psql) { "copy" } else { "pipe" });
                 outcome(command.arg(&self.rows.table))
             }
             Loader::Script(_, script, _) => {
-                outcome(&mut self.script(script, self.python.ok_or("a rival without a Python")?))
+                outcome(&mut self.script(script, self.programs.python.ok_or("a rival without a Python")?))
             }
         }
     }
 
     fn ours(&self, way: Way) -> Result<Outcome> {
         let value = clap::ValueEnum::to_possible_value(&way).ok_or("a way without a name")?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(self.programs.own);
         command.args(["load-child", value.get_name(), "--url", self.url, "--source", &self.rows.table]);
         command.args(["--into", LOADED]).arg("--folder").arg(self.rows.folder.path());
         let started = Instant::now();

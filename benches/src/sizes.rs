@@ -17,7 +17,7 @@ use crate::rounds::{Group, Measured};
 use crate::server::{Database, ServerFlags};
 use crate::stats::{median, range};
 use crate::workloads::{WORKLOADS, Workload};
-use crate::{Result, record};
+use crate::{Result, folders, record};
 
 /// The kind of these records.
 pub(crate) const KIND: &str = "sizes";
@@ -168,6 +168,7 @@ impl Way {
 }
 
 pub(crate) fn run(flags: &SizesFlags) -> Result<()> {
+    let flags = &SizesFlags { program: folders::installed(&flags.program)?, ..flags.clone() };
     let workloads = flags.only.iter().map(|name| {
         let workload = WORKLOADS.iter().find(|workload| workload.name == name && !workload.is_many());
         workload.ok_or_else(|| format!("there is no workload {name} of one table"))
