@@ -66,9 +66,9 @@ pub(crate) struct Flags {
     pub(crate) log_format: Option<LogFormat>,
 }
 
-// Only the options of the command that is run are described to the parser, so what is changed in them is said
-// at their structs, and not here. There, documentation of a struct would replace the command's, also that of a
-// struct within: so these have plain comments.
+// Only the options of the command that is run are described to the parser, so what is changed in them is
+// said at their structs, and not here. There, documentation of a struct would replace the command's, also
+// that of a struct within: so these have plain comments.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {

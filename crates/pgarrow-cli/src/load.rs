@@ -142,7 +142,9 @@ fn run(
     run_report.set_target(table, config);
     say_config_warnings(config, console);
     // To open a file and to connect take about as long as each other. If both fail, the file is the error.
-    let early = may_begin_early(flags, batches.as_ref()).then(|| host.load(into.clone())).transpose()?;
+    let early = may_begin_early(flags, batches.as_ref()).then(|| host.load(into.clone()));
+    // What is wrong with it is said behind what is wrong with the files.
+    let early = early.and_then(Result::ok);
     let begun = early.as_ref().map(Load::begin_ahead);
     let input = match batches {
         Some(batches) => batches,
@@ -192,7 +194,9 @@ fn run(
 /// Whether the load is known before its files are open: their key does not matter, and they do not keep the
 /// server waiting, as a pipe may.
 fn may_begin_early(flags: &LoadFlags, batches: Option<&Rows>) -> bool {
-    let is_file = |path: &PathBuf| path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let is_path = |path: &Path| path.as_os_str() != "-" && is_url(path).is_ok_and(|is_url| !is_url);
+    let is_regular = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_file());
+    let is_file = |path: &PathBuf| is_path(path) && is_regular(path);
     batches.is_none() && !flags.dry_run && flags.parts.any().is_none() && flags.files.iter().all(is_file)
 }
 

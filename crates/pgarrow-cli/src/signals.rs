@@ -32,7 +32,8 @@ use crate::run_report::RunReport;
 /// How long a cancelled export may take to end by itself.
 pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
-/// Nothing is running yet: the signal ends the process.
+/// Nothing is running yet that has to end in order: the signal ends the process. The server rolls back a load
+/// that has begun ahead.
 const AT_ONCE: u8 = 0;
 /// The run listens to its cancel.
 const CANCEL: u8 = 1;

@@ -24,6 +24,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long it is waited for while a source is opened, which may have the same table open: not at all.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
+/// With these, the server may end a transaction that waits for its source. The user's are left as they are.
+const ENDERS: [&str; 2] = ["idle_in_transaction_session_timeout", "transaction_timeout"];
+
 /// Begins a transaction with the table locked, or emptied, and answers for
 /// [`Session::with_answers`]. None if the load has to be opened step by step.
 ///
@@ -66,7 +69,8 @@ fn ask_within(
     let settings = TransactionSettings { role, parameters, lock_timeout: options.lock_timeout };
     // A trigger may take its time to allow that a table is emptied.
     let is_slow = options.mode == LoadMode::Truncate && options.read_timeout.is_some();
-    if settings.sets("lock_timeout") || is_slow {
+    let may_end = is_early && ENDERS.iter().any(|name| settings.sets(name));
+    if settings.sets("lock_timeout") || is_slow || may_end {
         return Ok(Vec::new());
     }
     // While it waits for the lock, the server is silent.

@@ -1,6 +1,7 @@
 //! The session with which a load has looked at its table, until it is opened.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::{Answer, Config, Session};
@@ -11,7 +12,17 @@ use crate::transaction::{begin_sql, take_back};
 
 /// A place for one session. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kept(Arc<Mutex<Option<State>>>);
+pub(crate) struct Kept {
+    state: Arc<Mutex<Option<State>>>,
+    spent: Arc<Mutex<Spent>>,
+}
+
+/// What was done for the load before it was opened, maybe in another thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) connect: Duration,
+    pub(crate) ask: Duration,
+}
 
 #[derive(Debug)]
 enum State {
@@ -54,7 +65,7 @@ impl Kept {
     /// The session outside any transaction, or a new one.
     pub(crate) fn take(&self, config: &Config, cancel: &Cancel) -> Result<Session> {
         self.release();
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         let idle = match state {
             Some(State::Idle(idle)) => idle.working(cancel),
             Some(State::Begun(_)) | None => None,
@@ -68,9 +79,11 @@ impl Kept {
         name: &RelationName,
         options: &LoadOptions,
     ) -> Option<(Session, Vec<Answer>)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.take() {
-            Some(State::Begun(begun)) if begun.is_of(name, options) => Some((begun.session, begun.answers)),
+            Some(State::Begun(begun)) if begun.session.is_usable() && begun.is_of(name, options) => {
+                Some((begun.session, begun.answers))
+            }
             other => {
                 *state = other;
                 None
@@ -81,15 +94,27 @@ impl Kept {
     /// Ends the transaction, if there is one: nothing is locked then. Whoever wants the session waits for
     /// that.
     pub(crate) fn release(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = match state.take() {
             Some(State::Begun(begun)) => take_back(begun.session).map(IdleSession::new).map(State::Idle),
             other => other,
         };
     }
 
+    /// The session has taken this time so far.
+    pub(crate) fn spend(&self, time: Spent) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.connect = spent.connect.saturating_add(time.connect);
+        spent.ask = spent.ask.saturating_add(time.ask);
+    }
+
+    /// The time so far, which from then on is another load's.
+    pub(crate) fn take_spent(&self) -> Spent {
+        std::mem::take(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn put(&self, new: State) {
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(new);
+        let before = self.state.lock().unwrap_or_else(PoisonError::into_inner).replace(new);
         // Outside the lock: closing a session may block.
         drop(before);
     }

@@ -1,13 +1,15 @@
 //! `Load`: the target of a load and its options.
 
+use std::time::Instant;
+
 use pgarrow_catalog::RelationName;
 use pgarrow_protocol::{Answer, Config, Session};
-use pgarrow_session::{Cancel, Connection, Holders, Result};
+use pgarrow_session::{AttachedSession, Cancel, Connection, Holders, Result};
 use pgarrow_types::OpaqueColumns;
 
 use crate::ahead;
 use crate::definition::{NeededTypes, PrimaryKey};
-use crate::kept::{Begun, Kept};
+use crate::kept::{Begun, Kept, Spent};
 use crate::options::{LoadMode, LoadOptions};
 use crate::owner::Owner;
 use crate::target;
@@ -138,20 +140,48 @@ impl Load {
 
     /// Reads the table's columns: in a separate transaction, or in the load's own, which `begins`.
     fn look(&self, config: &Config, kept: &Kept, begins: bool) -> Result<Option<OpaqueColumns>> {
+        let ask = |session: &mut Session| self.ask(session, begins);
+        let (session, _attached, (types, answers)) = self.asked(config, kept, ask)?;
+        if !answers.is_empty() {
+            self.keep_begun(kept, session, answers)?;
+        } else if let Some(session) = take_back(session) {
+            kept.keep_idle(session);
+        }
+        Ok(types)
+    }
+
+    /// Connects, and begins the load's transaction if the table can be locked at once. Both stay open for
+    /// [`open`](Self::open).
+    pub(crate) fn begin_early(&self) -> Result<()> {
+        // The caller's connection is open, and its transaction has begun.
+        let Place::Server { config, kept } = &self.place else { return Ok(()) };
+        self.options.check()?;
+        let ask = |session: &mut Session| self.ask_at_once(session);
+        let (session, _attached, answers) = self.asked(config, kept, ask)?;
+        match answers.is_empty() {
+            true => kept.keep_idle(session),
+            false => self.keep_begun(kept, session, answers)?,
+        }
+        Ok(())
+    }
+
+    /// Connects and asks. The time that it takes is the load's.
+    fn asked<T>(
+        &self,
+        config: &Config,
+        kept: &Kept,
+        ask: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Result<(Session, AttachedSession, T)> {
         let Self { cancel, options, .. } = self;
+        let started = Instant::now();
         let mut session = kept.take(config, cancel)?;
-        let _attached = cancel.attach(&session);
+        let connect = started.elapsed();
+        let attached = cancel.attach(&session);
         session.set_read_timeout(options.read_timeout);
-        match self.ask(&mut session, begins) {
-            Ok((types, answers)) if !answers.is_empty() => {
-                self.keep_begun(kept, session, answers)?;
-                Ok(types)
-            }
-            Ok((types, _)) => {
-                if let Some(session) = take_back(session) {
-                    kept.keep_idle(session);
-                }
-                Ok(types)
+        match ask(&mut session) {
+            Ok(answer) => {
+                kept.spend(Spent { connect, ask: started.elapsed().saturating_sub(connect) });
+                Ok((session, attached, answer))
             }
             Err(error) => {
                 session.forget_answers();
@@ -159,26 +189,6 @@ impl Load {
                 Err(cancel.cancelled_or(error))
             }
         }
-    }
-
-    /// Connects, and begins the load's transaction if the table can be locked at once. Both stay open for
-    /// [`open`](Self::open).
-    pub(crate) fn begin_early(&self) -> Result<()> {
-        let Self { cancel, options, place, .. } = self;
-        // The caller's connection is open, and its transaction has begun.
-        let Place::Server { config, kept } = place else { return Ok(()) };
-        let mut session = kept.take(config, cancel)?;
-        let _attached = cancel.attach(&session);
-        session.set_read_timeout(options.read_timeout);
-        match self.ask_at_once(&mut session) {
-            Ok(answers) if answers.is_empty() => kept.keep_idle(session),
-            Ok(answers) => self.keep_begun(kept, session, answers)?,
-            Err(error) => {
-                roll_back(session);
-                return Err(cancel.cancelled_or(error));
-            }
-        }
-        Ok(())
     }
 
     fn keep_begun(&self, kept: &Kept, mut session: Session, answers: Vec<Answer>) -> Result<()> {

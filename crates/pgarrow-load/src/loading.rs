@@ -83,7 +83,7 @@ impl Loading {
         options.is_locked = !begun.is_empty();
         // The caller may have cursors. Those of a set have none, and each load its own savepoint.
         options.no_freeze |= !owner.is_load() && !options.is_of_set;
-        let connected = Instant::now();
+        let (started, connected) = spent_before(&place, started, Instant::now());
         session.set_read_timeout(options.read_timeout);
         if options.has_writers() {
             let attached = cancel.attach(&session);
@@ -414,4 +414,14 @@ fn plan_in_turn(
         (Err(error), Some(mark)) if !mark.is_new() => Err(error.advice(mark.advice())),
         (Err(error), _) => Err(error),
     }
+}
+
+/// The beginnings of connecting and of planning, as if what was done ahead had been done now.
+fn spent_before(place: &Place, started: Instant, connected: Instant) -> (Instant, Instant) {
+    let spent = match place {
+        Place::Server { kept, .. } => kept.take_spent(),
+        Place::Connection(_) => return (started, connected),
+    };
+    let earlier = |time: Instant, spent: Duration| time.checked_sub(spent).unwrap_or(time);
+    (earlier(started, spent.connect.saturating_add(spent.ask)), earlier(connected, spent.ask))
 }

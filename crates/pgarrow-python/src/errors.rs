@@ -2,7 +2,7 @@
 
 use pgarrow::{Error, Hint};
 use pgarrow_cli::embedded::{self, Problem};
-use pyo3::exceptions::{PyAttributeError, PyImportError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::inside::Inside;
@@ -58,25 +58,19 @@ impl Parts {
     pub(crate) fn raise(self, py: Python<'_>) -> PyErr {
         let Self { kind, text, sqlstate, place: (schema, table, column, row), hints, report } = self;
         let _inside = Inside::enter(py);
-        let made = py.import("pgarrow_engine._errors").and_then(|errors| {
-            let arguments = (kind, text.as_str(), sqlstate, schema, table, column, row, hints, report);
-            errors.call_method1("make", arguments)
-        });
-        match made {
+        let make = py.import("pgarrow_engine._errors").and_then(|errors| errors.getattr("make"));
+        // The package is broken: at least the text arrives.
+        let Ok(make) = make else { return PyRuntimeError::new_err(text) };
+        match make.call1((kind, text.as_str(), sqlstate, schema, table, column, row, hints, report)) {
             Ok(exception) => PyErr::from_value(exception),
-            // The package is broken: at least the text arrives.
-            Err(broken) if is_of_a_broken_package(py, &broken) => PyRuntimeError::new_err(text),
-            // A signal came right now, such as Ctrl-C: what its handler raises is the reason, whatever failed.
-            Err(raised) => raised,
+            // A signal came right now, such as Ctrl-C: it is the reason, whatever failed, and its handler's
+            // exception is what the program waits for. It comes with what was to be said.
+            Err(raised) => {
+                raised.set_cause(py, Some(PyRuntimeError::new_err(text)));
+                raised
+            }
         }
     }
-}
-
-/// Whether it is what Python raises where a module or function of ours is not as it was written.
-fn is_of_a_broken_package(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyImportError>(py)
-        || error.is_instance_of::<PyAttributeError>(py)
-        || error.is_instance_of::<PyTypeError>(py)
 }
 
 /// The exception of a call that failed.

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
@@ -92,20 +93,28 @@ pub(crate) fn watch_interrupts(py: Python<'_>) -> PyResult<bool> {
     }
     let Some(watch) = Watch::get() else { return Ok(false) };
     let own = watch.writer.as_raw_fd();
-    let before: i32 = tell(py, own)?;
-    if before != -1 && before != own {
-        tell(py, before)?;
-        return Ok(false);
+    match tell(py, own)? {
+        None => Ok(false),
+        Some(before) if before == -1 || before == own => Ok(true),
+        // Somebody else was told, and is again. A descriptor that was closed meanwhile tells nobody.
+        Some(before) => Ok(tell(py, before)?.is_none()),
     }
-    Ok(true)
 }
 
-/// Sets the file descriptor that is told of signals. Returns the one before.
-fn tell(py: Python<'_>, descriptor: i32) -> PyResult<i32> {
+/// Sets the file descriptor that is told of signals. Returns the one before; `None` where it cannot be set:
+/// it was closed, or Python takes another thread for the main one.
+fn tell(py: Python<'_>, descriptor: i32) -> PyResult<Option<i32>> {
     let how = PyDict::new(py);
     // What nobody reads is no news.
     how.set_item("warn_on_full_buffer", false)?;
-    py.import("signal")?.call_method("set_wakeup_fd", (descriptor,), Some(&how))?.extract()
+    // In C: no signal's handler runs in it.
+    match py.import("signal")?.getattr("set_wakeup_fd")?.call((descriptor,), Some(&how)) {
+        Ok(before) => before.extract().map(Some),
+        Err(error) if error.is_instance_of::<PyOSError>(py) || error.is_instance_of::<PyValueError>(py) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// How often Ctrl-C was pressed, as far as it is counted. Any thread, with or without the interpreter.
@@ -123,9 +132,9 @@ pub(crate) fn n_interrupts() -> u64 {
 /// In a fork: its parent is not told of its signals.
 pub(crate) fn forget_watch(py: Python<'_>) -> PyResult<()> {
     if let Some(watch) = WATCH.get() {
-        let before = tell(py, -1)?;
-        if before != watch.writer.as_raw_fd() {
-            tell(py, before)?;
+        match tell(py, -1)? {
+            Some(before) if before != watch.writer.as_raw_fd() => drop(tell(py, before)?),
+            _ => {}
         }
     }
     Ok(())

@@ -239,6 +239,8 @@ impl Opening {
                 Ok(None)
             }
             Poll::Ready(opened) => {
+                // What follows runs code of Python, such as handlers of signals.
+                drop(task);
                 let stream = opened.map_err(|problem| raise(py, problem))?;
                 let on_progress = self.on_progress.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Stream::new(py, stream, on_progress).map(Some)

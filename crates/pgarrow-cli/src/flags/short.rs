@@ -72,8 +72,8 @@ pub(super) fn in_short_help(arg: Arg, ids: &[&str]) -> Arg {
     arg.hide_short_help(!is_common)
 }
 
-/// Leaves an argument as it is. To be changed, it moves behind all others: the parser adds those of all commands
-/// before it adds a command's own, and `--help` shows them in that order.
+/// Leaves an argument as it is. To be changed, it moves behind all others: the parser adds those of all
+/// commands before it adds a command's own, and `--help` shows them in that order.
 pub(super) fn at_the_end(arg: Arg) -> Arg {
     arg
 }

@@ -10,7 +10,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema};
 use nix::sys::signal::Signal;
 use pgarrow_testkit::postgres::Client;
-use pgarrow_testkit::{Capability, Database, TestServer, require};
+use pgarrow_testkit::{Capability, Database, Fault, Proxy, TestServer, require};
 
 use crate::signals::send;
 use crate::support::{Place, Ran, assert_cancelled, command, end_of, eventually, run, start};
@@ -324,8 +324,37 @@ fn what_cannot_be_read_has_a_code_of_its_own() {
     assert_eq!(fingerprint(&place.database, "t"), before);
 }
 
-/// The server is connected to while a file is opened. If both fail, the file is the error, as it was when it was
-/// opened first.
+/// What a load asks while its file is opened, it does not ask at its end. A pipe may keep the server waiting,
+/// and so nothing begins before it speaks.
+#[test]
+fn a_load_begins_while_its_file_is_opened() {
+    require!(Capability::PrivateServer);
+    let place = Place::new("loads_early");
+    place.database.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x; CREATE TABLE u (LIKE t)");
+    place.export(&["-t", "t", "--to", "ipc-stream", "-o", "rows.arrows"]).assert_success();
+    // It is not this one that `-` means.
+    fs::write(place.path("-"), "no rows").unwrap();
+    let trips = |file: &str| {
+        let proxy = Proxy::start(TestServer::shared().private().unwrap().port(), Fault::None);
+        let url = proxy.url_of(place.database.url());
+        let load = ["load", file, "--format", "ipc-stream", "--target", &url, "--into", "u"];
+        let mut command = command(place.folder.path());
+        command.args(load).stdin(File::open(place.path("rows.arrows")).unwrap());
+        run(&mut command).assert_success();
+        eventually("the connection is closed", || proxy.n_open() == 0);
+        proxy.n_round_trips()
+    };
+    // On a busy machine, what was begun may be over before the file is open.
+    let of_file = (0..3).map(|_| trips("rows.arrows")).min().unwrap();
+    assert_eq!(of_file + 1, trips("-"));
+    assert_eq!(
+        place.database.client().query_one("SELECT count(*) FROM u", &[]).unwrap().get::<_, i64>(0),
+        400
+    );
+}
+
+/// The server is connected to while a file is opened. If both fail, the file is the error, as it was when it
+/// was opened first.
 #[test]
 fn a_file_that_cannot_be_read_is_the_error_whatever_the_server_says() {
     let place = tempfile::TempDir::new().unwrap();

@@ -202,8 +202,8 @@ fn a_flood_of_talk_blocks_nobody() {
     both_ways(play, |session| {
         let mut copy = session.copy_in(COPY).unwrap();
         let row = vec![b'x'; 50_000];
-        // What is said is heard before each message, too: on a busy machine, that may be all of it, and nothing
-        // had to wait. More is said than the sockets hold, so it is heard in one way or the other.
+        // What is said is heard before each message, too: on a busy machine, that may be all of it, and
+        // nothing had to wait. More is said than the sockets hold, so it is heard in one way or the other.
         (0..1_000).for_each(|_| copy.write(&row).unwrap());
         // Another number than was sent: the caller compares the two.
         assert_eq!(copy.finish().unwrap(), 7);

@@ -376,7 +376,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("raised", ["SystemExit(7)", "TimeoutError()", "KeyboardInterrupt()"])
+@pytest.mark.parametrize("raised", ["SystemExit(7)", "TimeoutError()", "TypeError()", "KeyboardInterrupt()"])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_what_a_handler_raises_in_our_own_code_of_python_arrives(moment: str, raised: str, dsn: str) -> None:
     """Handlers run wherever Python does. An exception of one used to be dropped in such a moment: nobody knew
@@ -405,10 +405,30 @@ def test_what_a_handler_raises_in_our_own_code_of_python_arrives(moment: str, ra
         {call.strip()}
         print("went on", is_time)
     except BaseException as error:
-        print(repr(error))
+        print(repr(error), "by zero" in str(error.__cause__))
     """
     code, out, err = Script(dsn, script).end()
-    assert (code, out) == (0, f"{raised}\n"), (code, out, err)
+    # What was to be said when it came is not lost.
+    assert (code, out) == (0, f"{raised} {'error' in moment}\n"), (code, out, err)
+
+
+def test_streams_begin_though_nobody_can_be_told_of_signals(dsn: str) -> None:
+    """Somebody has closed the socket that he wanted to be told by; or all that are open, ours among them."""
+    script = """
+    import socket
+    told, other = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    told.close()
+    ready()
+    db = pg.connect(DSN, pool=0)
+    read = lambda: sum(batch.num_rows for batch in db.read(query="SELECT 1 AS a"))
+    print(read(), read())
+    os.closerange(3, 64)
+    print(read(), read())
+    """
+    code, out, err = Script(dsn, script).end()
+    assert (code, out) == (0, "1 1\n1 1\n"), (code, out, err)
 
 
 def test_a_fork_can_neither_use_nor_end_what_the_parent_has(dsn: str) -> None:
