@@ -81,8 +81,10 @@ impl Kept {
     ) -> Option<(Session, Vec<Answer>)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.take() {
-            Some(State::Begun(begun)) if begun.session.is_usable() && begun.is_of(name, options) => {
-                Some((begun.session, begun.answers))
+            Some(State::Begun(begun)) if begun.is_of(name, options) => {
+                let Begun { mut session, answers, .. } = begun;
+                // The server may have ended it meanwhile, and then nothing has begun.
+                session.is_open().then_some((session, answers))
             }
             other => {
                 *state = other;

@@ -241,7 +241,12 @@ impl Session {
     /// Whether the session can be used for a new statement, without asking the server. A server that shuts
     /// down reports it and closes the connection.
     pub fn is_usable(&mut self) -> bool {
-        if self.unusable.is_some() || self.transaction_status != TransactionStatus::Idle {
+        self.transaction_status == TransactionStatus::Idle && self.is_open()
+    }
+
+    /// The same within a transaction: whether the server has not ended the session, as far as it has said so.
+    pub fn is_open(&mut self) -> bool {
+        if self.unusable.is_some() {
             return false;
         }
         // Notices and parameters are kept; an error is the server's last message.

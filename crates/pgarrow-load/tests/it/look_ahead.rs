@@ -118,12 +118,12 @@ fn what_cannot_begin_ahead() {
     let mut other = database.client();
     let mut transaction = other.transaction().unwrap();
     transaction.execute("LOCK TABLE t IN SHARE MODE", &[]).unwrap();
-    let locked = load(&database, "t", LoadOptions::default());
-    let look = locked.begin_ahead();
+    let waiting = load(&database, "t", LoadOptions::default());
+    let look = waiting.begin_ahead();
     look.columns().unwrap();
     assert_eq!(locked(&database), "");
     transaction.commit().unwrap();
-    finish(&database, locked, &batch("x"));
+    finish(&database, waiting, &batch("x"));
 
     // A table that is made, in whatever way, is only connected to.
     for options in [creating(), LoadOptions::default().with_mode(LoadMode::Replace)] {
@@ -177,6 +177,26 @@ fn what_is_not_opened_is_let_go() {
         database.execute("ALTER TABLE t DROP y");
         drop(look);
     }
+}
+
+/// The server may end a transaction that waits for its source: nothing has begun then.
+#[test]
+fn a_session_that_was_ended_meanwhile_is_not_gone_on_with() {
+    require!(Capability::Server);
+    let database = database("look ended", "CREATE TABLE t (x int8)");
+    let waiting = load(&database, "t", LoadOptions::default());
+    let (_look, _) = looked(&waiting);
+    let sql = "SELECT count(pg_terminate_backend(pid, 60000))::text FROM pg_locks \
+               WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'";
+    value(&database, sql);
+    finish(&database, waiting, &batch("x"));
+    assert_eq!(rows(&database), "1000");
+
+    let options = LoadOptions::default().with_setting("idle_in_transaction_session_timeout", "1ms");
+    let ending = load(&database, "t", options);
+    let look = ending.begin_ahead();
+    look.columns().unwrap();
+    assert_eq!(locked(&database), "");
 }
 
 /// A load that other options make another one does not go on in that transaction.
