@@ -88,15 +88,17 @@ fn fewer_readers_than_asked_for_are_said() {
     let url = place.database.url();
     let url = format!("{url}{}user={role}", if url.contains('?') { '&' } else { '?' });
     let args = [&["export", &url], &args[..], &["--to", "none"]].concat();
-    let ran = run(command(place.folder.path()).args(args));
+    let mut said = Vec::new();
+    // On a busy machine, one reader may have read all before the others are refused, and nobody minds.
+    while said.len() < 10 && said.last().is_none_or(|n_warnings| *n_warnings == 0) {
+        let ran = run(command(place.folder.path()).args(&args));
+        ran.assert_success();
+        assert!(ran.stderr.contains("\n1 of 3 readers, "), "{}", ran.stderr);
+        said.push(ran.stderr.matches("pgarrow: warning: fewer connections than asked for: ").count());
+        eventually("no session is left", || place.database.n_sessions("pgarrow") == 0);
+    }
     place.database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
-    ran.assert_success();
-    assert_eq!(
-        ran.stderr.matches("pgarrow: warning: fewer connections than asked for: ").count(),
-        1,
-        "{ran:?}"
-    );
-    assert!(ran.stderr.contains("\n1 of 3 readers, "), "{}", ran.stderr);
+    assert_eq!(said.last(), Some(&1), "{said:?}");
 }
 
 /// Before, `--readers 4` on a view, or on a partitioned table whose partitions the role may not read, gave

@@ -200,12 +200,15 @@ fn fewer_connections_than_readers() {
     database.execute(&format!("GRANT SELECT ON e TO \"{}\"", role.name));
     for limit in [1, 2, 3] {
         database.execute(&format!("ALTER ROLE \"{}\" CONNECTION LIMIT {limit}", role.name));
-        let run = source_as(&database, &role.name).table("e").options(pages(4)).open().unwrap();
-        let (batches, report) = collect(run).unwrap();
-        assert!(sorted(&batches) == rows, "a limit of {limit}");
-        let warning = report.warnings.iter().find(|warning| warning.contains("fewer connections"));
-        assert!(warning.is_some(), "a limit of {limit}: {:?}", report.warnings);
-        wait_until_no_sessions(&database);
+        // On a busy machine, those that are there may have read all before another one is refused.
+        let is_said = (0..10).any(|_| {
+            let run = source_as(&database, &role.name).table("e").options(pages(4)).open().unwrap();
+            let (batches, report) = collect(run).unwrap();
+            assert!(sorted(&batches) == rows, "a limit of {limit}");
+            wait_until_no_sessions(&database);
+            report.warnings.iter().any(|warning| warning.contains("fewer connections"))
+        });
+        assert!(is_said, "a limit of {limit}");
     }
 }
 
