@@ -6,7 +6,7 @@ use pgarrow::load::{Load, LoadMode, LoadOptions};
 use pgarrow::{Error, ErrorKind, ExportOptions, OpaqueColumns, copy_table};
 use pgarrow_testkit::{Capability, require};
 
-use crate::support::{database, source, url};
+use crate::support::{database, source, url, wait_until_no_sessions};
 
 #[test]
 fn a_table_is_copied_or_nothing_is() {
@@ -77,5 +77,7 @@ fn nothing_is_locked_while_a_target_is_looked_at() {
             Ok(OpaqueColumns::default())
         });
         assert_eq!(run.open().unwrap().schema().fields().len(), 1);
+        // What it has locked then is not the next one's.
+        wait_until_no_sessions(&database);
     }
 }
