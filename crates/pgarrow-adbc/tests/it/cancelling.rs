@@ -6,24 +6,32 @@ use std::time::{Duration, Instant};
 use adbc_core::error::Status;
 use adbc_core::options::OptionConnection;
 use adbc_core::{Connection as _, Optionable as _, Statement as _};
-use pgarrow_testkit::{Capability, require};
+use pgarrow_testkit::{Capability, Database, eventually, require};
 
 use crate::support::{connection, number, rows, run, state, statement};
 
-/// Long enough that the statement runs, and short enough for a test.
-const SOON: Duration = Duration::from_millis(300);
+/// Waits until the server runs a statement with this text: for another thread than the one that runs it.
+fn when_it_runs(server: &Database, text: &'static str) -> impl FnOnce() + Send + use<> {
+    let mut client = server.client();
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+               AND pid <> pg_backend_pid() AND query LIKE '%' || $1::text || '%'";
+    move || {
+        eventually("the statement runs", || client.query_one(sql, &[&text]).unwrap().get::<_, i64>(0) > 0);
+    }
+}
 
 #[test]
 fn a_statement_is_cancelled_from_another_thread() {
     require!(Capability::Server);
-    let (_server, mut connection) = connection("cancel");
+    let (server, mut connection) = connection("cancel");
     let mut sleeping = statement(&mut connection, "SELECT pg_sleep(60)");
     assert_eq!(sleeping.get_cancel_handle().try_cancel().unwrap_err().status, Status::InvalidState);
     for by_connection in [false, true] {
         let handle =
             if by_connection { connection.get_cancel_handle() } else { sleeping.get_cancel_handle() };
+        let wait = when_it_runs(&server, "pg_sleep(60)");
         let canceller = thread::spawn(move || {
-            thread::sleep(SOON);
+            wait();
             handle.try_cancel()
         });
         let started = Instant::now();
@@ -41,12 +49,13 @@ fn a_statement_is_cancelled_from_another_thread() {
 #[test]
 fn a_result_is_cancelled_while_it_is_read() {
     require!(Capability::Server);
-    let (_server, mut connection) = connection("cancel_result");
+    let (server, mut connection) = connection("cancel_result");
     let mut endless = statement(&mut connection, "SELECT generate_series(1, 2000000000::int8)");
     let handle = endless.get_cancel_handle();
     let reader = endless.execute().unwrap();
+    let wait = when_it_runs(&server, "generate_series");
     let canceller = thread::spawn(move || {
-        thread::sleep(SOON);
+        wait();
         handle.try_cancel()
     });
     let error = reader.into_iter().find_map(Result::err).unwrap();
@@ -66,13 +75,14 @@ fn a_result_is_cancelled_while_it_is_read() {
 #[test]
 fn a_cancel_in_a_transaction_fails_the_transaction_alone() {
     require!(Capability::Server);
-    let (_server, mut connection) = connection("cancel_transaction");
+    let (server, mut connection) = connection("cancel_transaction");
     connection.set_option(OptionConnection::AutoCommit, "false".into()).unwrap();
     run(&mut connection, "CREATE TABLE t (a int)").unwrap();
     let mut sleeping = statement(&mut connection, "SELECT pg_sleep(60)");
     let handle = sleeping.get_cancel_handle();
+    let wait = when_it_runs(&server, "pg_sleep(60)");
     let canceller = thread::spawn(move || {
-        thread::sleep(SOON);
+        wait();
         handle.try_cancel()
     });
     assert_eq!(sleeping.execute_update().unwrap_err().status, Status::Cancelled);

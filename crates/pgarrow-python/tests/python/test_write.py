@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -347,7 +346,9 @@ def test_slices_of_one_moment(db: pg.Connection, dsn: str, psql: Psql) -> None:
     psql("INSERT INTO orders SELECT 1, 1.25, 'note 1', repeat(md5('1'), 5)")
 
 
-def test_a_plan_is_released_while_a_thread_asks_it(db: pg.Connection, backends: Callable[[], int]) -> None:
+def test_a_plan_is_released_while_a_thread_asks_it(
+    db: pg.Connection, psql: Psql, backends: Callable[[], int]
+) -> None:
     before = backends()
     said: list[str] = []
 
@@ -360,7 +361,9 @@ def test_a_plan_is_released_while_a_thread_asks_it(db: pg.Connection, backends: 
     with db.plan(table="orders") as plan:
         thread = threading.Thread(target=ask, args=(plan,))
         thread.start()
-        time.sleep(0.3)
+        sleeping = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND wait_event = 'PgSleep'"""
+        eventually(lambda: int(psql(sleeping)[0][0]) > 0)
     thread.join(20)
     assert said == ["cancelled: cancelled by the release of its plan"]
     eventually(lambda: backends() <= before)
