@@ -100,6 +100,7 @@ fn offered(command: &'static Command) -> Command {
         Some(version) => begun.version(version),
         None => begun,
     };
+    // The parser adds `help`, and will do so to what is made here.
     let is_offered = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
     begun.subcommands(command.get_subcommands().filter(is_offered).map(offered))
 }

@@ -22,8 +22,8 @@ use crate::load::{Load, Place};
 /// not begun.
 const HELD: Duration = Duration::from_millis(500);
 
-/// A look at a load's table, which has begun: see [`Load::look_ahead`]. Dropping it ends it, and does not
-/// wait until the server has let the table go.
+/// A look at a load's table, which has begun: see [`Load::look_ahead`] and [`Load::begin_ahead`]. Dropping it
+/// ends it, and does not wait until the server has let the table go.
 #[derive(Debug)]
 pub struct LookAhead {
     answered: Mutex<Receiver<Result<OpaqueColumns>>>,
@@ -96,11 +96,12 @@ impl LookAhead {
         Self { answered: Mutex::new(channel().1), columns: columns.into(), cancel, held: channel().0 }
     }
 
-    /// The columns, as soon as they are known.
+    /// The columns, as soon as they are known; none of [`Load::begin_ahead`].
     ///
     /// # Errors
     ///
-    /// As for [`Load::opaque_columns`].
+    /// As for [`Load::opaque_columns`]; of `begin_ahead`, no connection, and options that contradict one
+    /// another.
     pub fn columns(&self) -> Result<OpaqueColumns> {
         let receive = || {
             let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
