@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    ANSWER_BYTES_MAX, DRAIN_TIME, IDLE, Message, NOTICES_MAX, PARAMETERS_MAX, Session, TALK_BYTES_MAX,
+    ANSWER_BYTES_MAX, DRAIN_TIME, IDLE, Message, NOTICES_MAX, PARAMETERS_MAX, Session, TALK_BYTES_MAX, UTF8,
 };
-use crate::backend;
+use crate::backend::{self, TransactionStatus};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::server_error::ServerError;
@@ -178,6 +178,10 @@ impl Session {
         match backend::ready_for_query(&message.body) {
             Ok(status) => {
                 self.transaction_status = status;
+                if status == TransactionStatus::Idle {
+                    // What was set for the transaction is over.
+                    self.encoding = UTF8;
+                }
                 self.is_started = true;
                 Ok(())
             }

@@ -2,7 +2,9 @@
 
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use pgarrow::{EncodingPolicy, ErrorKind, ExportOptions, Source, TypeOptions, install_pages_sql};
+use pgarrow::{
+    EncodingPolicy, ErrorKind, ExportOptions, PoolOptions, Source, TypeOptions, install_pages_sql,
+};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
 
 use crate::choices::{data_type, options, report};
@@ -83,6 +85,13 @@ fn text_of_no_encoding() {
         None,
         &["column \"v\"", "row 2", "encoding=replace|latin1|binary"],
     );
+    // A session that is kept has the usual encoding again. Formerly, the next export failed.
+    let pooled = ascii.source().with_pool(PoolOptions::default().with_idle_max(1));
+    for readers in [1, 1, 2, 2] {
+        let options = options(&[("v", "encoding-policy=latin1")]).with_readers(readers);
+        assert_eq!(read(pooled.table("e").options(options)).unwrap().lines(), ["1|ok|a", "2|café|b"]);
+        assert_eq!(read(pooled.table("e").columns(["clean"])).unwrap().lines(), ["a", "b"]);
+    }
     // A text in the catalog that is not UTF-8.
     source.execute("DO $$ BEGIN EXECUTE 'COMMENT ON COLUMN e.v IS ' || quote_literal(convert_from('\\xe9', 'SQL_ASCII')); END $$").unwrap();
     let error = refusal(source.table("e"));
