@@ -11,6 +11,9 @@ use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use crate::error::{RowError, ValueError};
 use crate::spare::{Spare, capacity_bytes, make_room};
 
+/// Most bytes that are zeroed beyond those of a chunk.
+const ZEROED_BYTES: usize = 32 << 10;
+
 /// Values of variable width under construction: their bytes, cut at offsets.
 ///
 /// Rows are checked a chunk at a time, while their bytes are in the cache. Checked rows cannot be changed,
@@ -80,13 +83,15 @@ impl Values {
         self.end() + size_of_val(self.offsets.as_slice())
     }
 
-    /// Makes room for `length` bytes in all. Zeroes more, if that is allocated anyway: once, not again for
-    /// every chunk.
+    /// Makes room for `length` bytes in all. Zeroes some more, if that is allocated anyway: not again for
+    /// every chunk, and little that a small batch never uses, since each page of memory that is written to
+    /// for the first time costs a microsecond or more.
     #[cold]
     pub(crate) fn grow_to(&mut self, length: usize, length_max: usize) {
         let additional = length.saturating_sub(self.bytes.len());
         make_room(&mut self.bytes, additional);
-        let zeroed = self.bytes.capacity().min(length.saturating_mul(2)).min(length_max).max(length);
+        let zeroed = length.saturating_add(ZEROED_BYTES);
+        let zeroed = self.bytes.capacity().min(zeroed).min(length_max).max(length);
         if zeroed > self.bytes.len() {
             self.bytes.resize(zeroed, 0);
         }

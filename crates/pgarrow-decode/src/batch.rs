@@ -15,8 +15,11 @@ const WIRE_BYTES_FACTOR: usize = 2;
 /// allocated.
 const EXPANSION_BYTES: usize = 1 << 20;
 
-/// From this number of rows on, the columns get an estimate of the batch's rows.
+/// From this number of rows on, the columns get an estimate of all rows of the batch.
 const FORESEEN_FROM_ROWS: usize = 1024;
+/// After its first whole chunk, a batch gets room for this many rows, or for fewer if its limits allow only
+/// fewer. Small batches grow no further, so their values are not copied from buffer to buffer.
+const FIRST_FORESEEN_ROWS: usize = 2 * FORESEEN_FROM_ROWS;
 
 /// A tuple's count of values.
 pub(crate) const COUNT_BYTES: u32 = 2;
@@ -53,8 +56,8 @@ pub(crate) struct Batch {
     wire_bytes: usize,
     /// Bytes of values that are much larger than on the wire. Counted for exact batches only.
     expanded_bytes: usize,
-    /// The columns have got the estimate of the batch's rows.
-    is_foreseen: bool,
+    /// From how many rows on the columns get an estimate of the batch's rows.
+    foresee_from: usize,
     /// Most rows of a chunk, after a chunk with more rows had too many of those bytes.
     chunk_rows_max: usize,
     /// Rows of earlier batches.
@@ -90,7 +93,7 @@ impl Batch {
             bytes: 0,
             wire_bytes: 0,
             expanded_bytes: 0,
-            is_foreseen: false,
+            foresee_from: CHUNK_ROWS,
             chunk_rows_max: CHUNK_ROWS,
             rows_before: 0,
             left_out: 0,
@@ -114,7 +117,7 @@ impl Batch {
 
     fn begin(&mut self) {
         (self.rows, self.bytes, self.wire_bytes, self.expanded_bytes) = (0, 0, 0, 0);
-        self.is_foreseen = false;
+        self.foresee_from = CHUNK_ROWS;
         self.gaps.clear();
     }
 
@@ -295,7 +298,7 @@ impl Batch {
             self.take_back();
         }
         self.bytes = self.columns.iter().map(|column| column.bytes()).sum();
-        if self.rows >= FORESEEN_FROM_ROWS && !self.is_foreseen {
+        if self.rows >= self.foresee_from {
             self.foresee();
         }
         n_rows
@@ -303,9 +306,18 @@ impl Batch {
 
     /// Gives the columns an estimate of the batch's rows, by its rows so far.
     fn foresee(&mut self) {
-        self.is_foreseen = true;
         let rows_of_bytes = self.limits.bytes as u64 * self.rows as u64 / self.bytes.max(1) as u64;
-        let rows = usize::try_from(rows_of_bytes).unwrap_or(usize::MAX).saturating_add(CHUNK_ROWS);
+        let rows = usize::try_from(rows_of_bytes).unwrap_or(usize::MAX);
+        let rows = match self.rows < FORESEEN_FROM_ROWS {
+            true => {
+                self.foresee_from = FORESEEN_FROM_ROWS;
+                rows.min(FIRST_FORESEEN_ROWS)
+            }
+            false => {
+                self.foresee_from = usize::MAX;
+                rows.saturating_add(CHUNK_ROWS)
+            }
+        };
         let rows = rows.min(self.limits.rows);
         if rows > self.rows {
             self.columns.iter_mut().for_each(|column| column.expect_rows(rows));

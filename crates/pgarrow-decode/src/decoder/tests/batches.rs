@@ -158,6 +158,25 @@ fn batches_are_built_in_buffers_that_came_back() {
     assert_eq!(run(&mut decoder), expected);
 }
 
+/// Each chunk of a small batch had its values copied into larger buffers.
+#[test]
+fn a_small_batch_gets_its_room_at_once() {
+    let plan = [column("id", PgType::Int8, false), column("name", PgType::Text, false)];
+    let allocated = |n: usize| {
+        let tuple = |writer: CopyWriter, _| writer.tuple([Some(&[0_u8; 8][..]), Some(b"some name")]);
+        let frames = (0..n).fold(CopyWriter::new(), tuple).frames(Packing::PerTuple);
+        let mut decoder = decoder_of(&plan, BatchLimits::default());
+        decoder.decode(&frames).unwrap();
+        decoder.allocated_bytes()
+    };
+    assert_eq!(allocated(300), allocated(1000));
+    // With little room in the batch, it is not more than that.
+    let mut decoder = decoder_of(&plan, BatchLimits { bytes: 8 << 10, ..BatchLimits::default() });
+    let tuple = |writer: CopyWriter, _| writer.tuple([Some(&[0_u8; 8][..]), Some(b"some name")]);
+    decoder.decode(&(0..300).fold(CopyWriter::new(), tuple).frames(Packing::PerTuple)).unwrap();
+    assert!(decoder.allocated_bytes() < 64 << 10, "{}", decoder.allocated_bytes());
+}
+
 #[test]
 fn what_is_held_is_counted() {
     let mut decoder = decoder_of(&plan(), limits(1 << 20));
