@@ -12,6 +12,7 @@
 //! Start at [`Leaf::begin`], which decides what is encoded here; the crate's writer has the rest. `values` is
 //! what a type has to do: `numbers`, `texts`, `fixed`, `flags`. `summary` has statistics and page indexes.
 
+mod apart;
 mod bound;
 mod delta;
 mod fixed;
@@ -184,14 +185,17 @@ impl Leaf {
         scratch.page.clear();
         self.levels.end_page(&mut scratch.page);
         let page = self.values.end_page(&mut scratch.page);
+        scratch.page_start = page.start;
         self.pages.add(scratch, rows, page.encoding)?;
+        self.values.take_back(&mut scratch.page);
+        scratch.page_start = 0;
         self.summary.add(page, rows, nulls);
         Ok(())
     }
 
     fn end_dictionary(&mut self, scratch: &mut Scratch) -> Result<(), ParquetError> {
         if let Some(dictionary) = self.values.end_dictionary() {
-            scratch.page = dictionary.page;
+            (scratch.page, scratch.page_start) = (dictionary.page, 0);
             self.pages.add_dictionary(scratch, dictionary.n)?;
         }
         Ok(())

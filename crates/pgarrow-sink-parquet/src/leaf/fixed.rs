@@ -110,7 +110,7 @@ impl Values for Fixed {
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd {
         out.extend_from_slice(&self.bytes);
         self.bytes.clear();
-        PageEnd { encoding: Encoding::PLAIN, bounds: self.range.take(), text_bytes: None }
+        PageEnd { encoding: Encoding::PLAIN, bounds: self.range.take(), text_bytes: None, start: 0 }
     }
 
     fn end_filter(&mut self) -> Option<Sbbf> {

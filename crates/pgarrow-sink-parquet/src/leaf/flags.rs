@@ -55,7 +55,7 @@ impl Values for Flags {
         let bounds = (self.wants_bounds && n > 0).then_some(bounds);
         self.flags.truncate(0);
         self.n_true = 0;
-        PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: None }
+        PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: None, start: 0 }
     }
 
     fn pending_bytes(&self) -> usize {

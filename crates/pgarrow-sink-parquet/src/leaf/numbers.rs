@@ -165,7 +165,7 @@ impl<T: Number> Values for Numbers<T> {
         };
         self.n = 0;
         let bounds = self.range.take().map(|(min, max)| (min.lower(), max.upper()));
-        PageEnd { encoding, bounds, text_bytes: None }
+        PageEnd { encoding, bounds, text_bytes: None, start: 0 }
     }
 
     fn end_dictionary(&mut self) -> Option<Dictionary> {

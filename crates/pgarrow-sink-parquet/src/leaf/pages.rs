@@ -18,8 +18,10 @@ use crate::cost::compressor_bytes;
 /// What the columns of a row group share, one after the other: a page in the making, and a compressor.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The page before it is compressed.
+    /// The page before it is compressed,
     pub(crate) page: Vec<u8>,
+    /// and where in these bytes it begins.
+    pub(crate) page_start: usize,
     compressed: Vec<u8>,
     compressor: Option<(i32, Compressor<'static>)>,
     /// Bytes of the largest page.
@@ -27,10 +29,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The buffer with the bytes of the page as the file has them.
-    fn compress(&mut self, codec: Compression) -> Result<&mut Vec<u8>, ParquetError> {
-        self.page_bytes = self.page_bytes.max(self.page.len());
-        let Compression::ZSTD(level) = codec else { return Ok(&mut self.page) };
+    /// The buffer with the bytes of the page as the file has them, and where they begin.
+    fn compress(&mut self, codec: Compression) -> Result<(&mut Vec<u8>, usize), ParquetError> {
+        let page = self.page.get(self.page_start..).unwrap_or_default();
+        self.page_bytes = self.page_bytes.max(page.len());
+        let Compression::ZSTD(level) = codec else { return Ok((&mut self.page, self.page_start)) };
         let level = level.compression_level();
         let compressor = match &mut self.compressor {
             Some((known, compressor)) => {
@@ -43,9 +46,14 @@ impl Scratch {
             none => &mut none.insert((level, Compressor::new(level)?)).1,
         };
         self.compressed.clear();
-        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.page.len()));
-        compressor.compress_to_buffer(&self.page, &mut self.compressed)?;
-        Ok(&mut self.compressed)
+        let bytes_max = zstd::zstd_safe::compress_bound(page.len());
+        if self.compressed.capacity() < bytes_max {
+            // To grow would copy what is there.
+            self.compressed = Vec::new();
+            self.compressed.reserve_exact(bytes_max);
+        }
+        compressor.compress_to_buffer(page, &mut self.compressed)?;
+        Ok((&mut self.compressed, 0))
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -112,12 +120,12 @@ impl Pages {
     ) -> Result<Vec<u8>, ParquetError> {
         /// About how many bytes a header takes.
         const HEADER_BYTES: usize = 32;
-        let plain_bytes = scratch.page.len();
-        let buffer = scratch.compress(self.codec)?;
+        let plain_bytes = scratch.page.len().saturating_sub(scratch.page_start);
+        let (buffer, start) = scratch.compress(self.codec)?;
         let mut sink = TrackedWrite::new(Vec::with_capacity(buffer.len() + HEADER_BYTES));
         // The buffer is lent, and comes back: the only copy is the one behind the header.
         let lent = Bytes::from(mem::take(buffer));
-        let page = CompressedPage::new(page(lent.clone()), plain_bytes);
+        let page = CompressedPage::new(page(lent.slice(start..)), plain_bytes);
         let written = SerializedPageWriter::new(&mut sink).write_page(page)?;
         *buffer = lent.into();
         self.bytes += written.compressed_size;

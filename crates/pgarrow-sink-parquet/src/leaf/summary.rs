@@ -256,7 +256,7 @@ mod tests {
         for pages in 1..=100 {
             let bound = |byte: u8| Bound::Bytes(vec![byte; LONG]);
             let bounds = Some((bound(b'b'), bound(b'c')));
-            summary.add(PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: Some(0) }, 10, 0);
+            summary.add(PageEnd { encoding: Encoding::PLAIN, bounds, text_bytes: Some(0), start: 0 }, 10, 0);
             let held = summary.held_bytes();
             // Those of the last page and of all pages; in the index they are cut.
             assert!((4 * LONG..4 * LONG + pages * 1000).contains(&held), "{held} of {pages} pages");

@@ -10,8 +10,8 @@ use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 
+use crate::leaf::apart::Apart;
 use crate::leaf::bound::Bound;
-use crate::leaf::delta::Delta;
 use crate::leaf::numbers::{index_width, put_indexes};
 use crate::leaf::strings::{Extremes, Keyed, Offsets, Strings, Views};
 use crate::leaf::text_table::TextTable;
@@ -24,7 +24,7 @@ const LENGTH_BYTES: usize = 4;
 enum Rest {
     Plain(Vec<u8>),
     /// All lengths, and then all bytes.
-    Lengths(Delta<i32>, Vec<u8>),
+    Lengths(Apart),
 }
 
 pub(crate) struct Texts {
@@ -85,7 +85,7 @@ macro_rules! with_strings {
 impl Texts {
     pub(crate) fn new(wanted: Wanted) -> Self {
         let rest = match wanted.encoding {
-            Encoding::DELTA_LENGTH_BYTE_ARRAY => Rest::Lengths(Delta::new(), Vec::new()),
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => Rest::Lengths(Apart::new()),
             _ => Rest::Plain(Vec::new()),
         };
         Self {
@@ -132,6 +132,9 @@ impl Texts {
 
     /// Returns how many rows it took.
     fn append_of<'a>(&mut self, strings: impl Strings<'a>, piece: &Piece<'_>) -> usize {
+        if let (None, Rest::Lengths(apart)) = (&self.table, &mut self.rest) {
+            apart.begin_page(piece.rows, || strings.bytes(piece.start..piece.start + piece.rows));
+        }
         for run in piece.runs() {
             match &mut self.table {
                 None => self.append_rest(strings, run),
@@ -170,22 +173,22 @@ impl Texts {
                     self.bytes += value.len();
                 }
             }
-            Rest::Lengths(lengths, bytes) => {
+            Rest::Lengths(apart) => {
                 self.lengths.clear();
                 match strings.span(run.clone()) {
                     Some(all) => {
-                        bytes.extend_from_slice(all);
+                        apart.bytes.extend_from_slice(all);
                         self.bytes += all.len();
                     }
                     None => {
                         for value in values() {
-                            bytes.extend_from_slice(value);
+                            apart.bytes.extend_from_slice(value);
                             self.bytes += value.len();
                         }
                     }
                 }
                 strings.put_lengths(run.clone(), &mut self.lengths);
-                lengths.extend(&self.lengths);
+                apart.lengths.extend(&self.lengths);
             }
         }
         if let Some(filter) = &mut self.filter {
@@ -218,6 +221,7 @@ impl Values for Texts {
         let text_bytes = Some(self.bytes as i64);
         (self.n, self.bytes) = (0, 0);
         let bound = |(min, max): (&[u8], &[u8])| (Bound::Bytes(min.to_vec()), Bound::Bytes(max.to_vec()));
+        let mut start = 0;
         let (encoding, bounds) = match (&mut self.table, &mut self.rest) {
             (Some(table), _) => {
                 put_indexes(&mut self.indexes, table.len(), out);
@@ -228,14 +232,18 @@ impl Values for Texts {
                 bytes.clear();
                 (Encoding::PLAIN, self.extremes.end_page())
             }
-            (None, Rest::Lengths(lengths, bytes)) => {
-                lengths.end_page(out);
-                out.extend_from_slice(bytes);
-                bytes.clear();
+            (None, Rest::Lengths(apart)) => {
+                start = apart.end_page(out);
                 (Encoding::DELTA_LENGTH_BYTE_ARRAY, self.extremes.end_page())
             }
         };
-        PageEnd { encoding, bounds: bounds.filter(|_| self.wants_bounds), text_bytes }
+        PageEnd { encoding, bounds: bounds.filter(|_| self.wants_bounds), text_bytes, start }
+    }
+
+    fn take_back(&mut self, out: &mut Vec<u8>) {
+        if let Rest::Lengths(apart) = &mut self.rest {
+            apart.take_back(out);
+        }
     }
 
     fn end_dictionary(&mut self) -> Option<Dictionary> {
@@ -256,7 +264,7 @@ impl Values for Texts {
     fn held_bytes(&self) -> usize {
         let rest = match &self.rest {
             Rest::Plain(bytes) => bytes.capacity(),
-            Rest::Lengths(lengths, bytes) => lengths.held_bytes() + bytes.capacity(),
+            Rest::Lengths(apart) => apart.held_bytes(),
         };
         size_of_val(self)
             + self.table.as_ref().map_or(0, TextTable::held_bytes)

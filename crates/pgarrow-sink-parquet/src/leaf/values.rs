@@ -44,6 +44,8 @@ pub(crate) struct PageEnd {
     pub(crate) bounds: Option<(Bound, Bound)>,
     /// Bytes of text and bytes, without their lengths.
     pub(crate) text_bytes: Option<i64>,
+    /// Where the page begins, in front of which is room that was not needed.
+    pub(crate) start: usize,
 }
 
 /// A dictionary that is complete.
@@ -68,8 +70,14 @@ pub(crate) trait Values: Send {
         false
     }
 
-    /// Appends the page's values, and begins anew.
+    /// Appends the page's values to what comes before them, and begins anew. `out` may be exchanged for the
+    /// values' own buffer: then the page is what `out` holds from [`PageEnd::start`] on.
     fn end_page(&mut self, out: &mut Vec<u8>) -> PageEnd;
+
+    /// When the page is written: takes the buffer back for which `out` was exchanged.
+    fn take_back(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
 
     /// The dictionary, if there is one. What comes then has none.
     fn end_dictionary(&mut self) -> Option<Dictionary> {

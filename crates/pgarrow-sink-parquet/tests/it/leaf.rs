@@ -366,7 +366,8 @@ fn values_and_statistics_of_every_type() {
     for (shape, value) in SHAPES {
         for (nulls, is_null) in NULLS {
             let whole = batch(columns(3000, value, is_null));
-            for choice in ["dictionary=true", "dictionary=false", "encoding=plain"] {
+            let uncompressed = "dictionary=false,compression=none";
+            for choice in ["dictionary=true", "dictionary=false", "encoding=plain", uncompressed] {
                 let options = for_all(&whole, ParquetOptions::default(), choice);
                 // Pages of a few rows, and row groups that end within a batch.
                 let options = options.with_data_page_bytes(900).with_row_group_rows(2100);
