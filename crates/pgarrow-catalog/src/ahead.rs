@@ -21,7 +21,7 @@ use crate::error::CatalogError;
 use crate::explain::estimate_sql;
 use crate::leaves::{ROW_SECURITY, SIZES, leaves_sql};
 use crate::name::{RelationName, quote_literal, text_array};
-use crate::opened::{beside_sql, labels_sql, members_sql, of_users};
+use crate::opened::{beside_sql, labels_sql, members_sql, of_users, schemas_sql};
 use crate::relation::{RELATIONS, RESOLVE};
 use crate::server::TRAITS;
 use crate::texts::array_of;
@@ -233,41 +233,51 @@ pub fn begin_and_ask(
     Ok(Some(statements.iter().zip(rows).map(|(sql, rows)| Answer::new(*sql, &[], rows)).collect()))
 }
 
-/// Asks what [`opened_beside`](crate::opened_beside) will ask, and ends the transaction.
+/// What is asked at the end of what a session reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndQuestions<'a> {
+    /// For [`opened_beside`](crate::opened_beside).
+    pub planned: &'a [u32],
+    /// Asks what [`renamed_schemas`](crate::renamed_schemas) will ask about the same.
+    pub and_schemas: bool,
+    /// For [`renamed_labels`](crate::renamed_labels),
+    pub types: &'a [u32],
+    /// like these. If there are any of users, it may ask once more.
+    pub relations: &'a [u32],
+    /// Ends the transaction, unless more may be asked in it: then that is left to the caller.
+    pub and_commit: bool,
+}
+
+/// Asks all that in one round trip. The answers include that of COMMIT, if it was executed.
 ///
 /// # Errors
 ///
 /// Errors of the server. Unlike the others, this is not tried again: behind a ROLLBACK, the locks that the
 /// question is about are gone, and it would find nothing wrong.
-pub fn ask_and_commit(session: &mut Session, planned: &[u32]) -> Result<Vec<Answer>, CatalogError> {
-    let (sql, planned) = (beside_sql(), array_of(planned));
-    let beside = inlined(&sql, &["NULL", &format!("'{planned}'")]);
-    let answers = session.query_script(&format!("{beside}\n;\nCOMMIT"))?;
-    let [beside, _] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| FEWER)?;
-    Ok(vec![Answer::new(sql, &[None, Some(&planned)], beside), Answer::new("COMMIT", &[], Vec::new())])
-}
-
-/// Asks what [`opened_beside`](crate::opened_beside) and [`renamed_labels`](crate::renamed_labels) will ask.
-///
-/// # Errors
-///
-/// Errors of the server. As for [`ask_and_commit`], nothing is tried again.
-pub fn ask_at_end(
-    session: &mut Session,
-    planned: &[u32],
-    types: &[u32],
-    relations: &[u32],
-) -> Result<Vec<Answer>, CatalogError> {
-    let (beside_sql, labels_sql) = (beside_sql(), labels_sql(session.server_version_num()));
-    let (planned, types, relations) = (array_of(planned), array_of(&of_users(types)), array_of(relations));
-    let beside = inlined(&beside_sql, &["NULL", &format!("'{planned}'")]);
-    let labels = inlined(&labels_sql, &[&format!("'{types}'"), &format!("'{relations}'")]);
-    let answers = session.query_script(&format!("{beside}\n;\n{labels}"))?;
-    let [beside, labels] = <[Vec<Row>; 2]>::try_from(answers).map_err(|_| FEWER)?;
-    Ok(vec![
-        Answer::new(beside_sql, &[None, Some(&planned)], beside),
-        Answer::new(labels_sql, &[Some(&types), Some(&relations)], labels),
-    ])
+pub fn ask_at_end(session: &mut Session, questions: &EndQuestions<'_>) -> Result<Vec<Answer>, CatalogError> {
+    let EndQuestions { planned, and_schemas, types, relations, and_commit } = *questions;
+    let version = session.server_version_num();
+    let literal = |array: &str| format!("'{array}'");
+    let (planned, types) = (array_of(planned), of_users(types));
+    let asks_labels = !types.is_empty() || !relations.is_empty();
+    let (types, relations) = (array_of(&types), array_of(relations));
+    let beside = [None, Some(planned.as_str())];
+    let schemas = [Some(planned.as_str())];
+    let labels = [Some(types.as_str()), Some(relations.as_str())];
+    let mut asked: Vec<(String, &[Option<&str>])> = vec![(beside_sql(), &beside)];
+    asked.extend(and_schemas.then(|| (schemas_sql(version), &schemas[..])));
+    asked.extend(asks_labels.then(|| (labels_sql(version), &labels[..])));
+    asked.extend((and_commit && !asks_labels).then(|| ("COMMIT".to_owned(), &[][..])));
+    let script = asked.iter().map(|(sql, parameters)| {
+        let literals: Vec<String> =
+            parameters.iter().map(|parameter| parameter.map_or("NULL".to_owned(), literal)).collect();
+        inlined(sql, &literals.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    let rows = session.query_script(&script.collect::<Vec<_>>().join("\n;\n"))?;
+    if rows.len() != asked.len() {
+        return Err(FEWER);
+    }
+    Ok(asked.iter().zip(rows).map(|((sql, parameters), rows)| Answer::new(sql, parameters, rows)).collect())
 }
 
 /// What opening a slice executes, and what it asks then.

@@ -41,9 +41,9 @@ mod types;
 mod unique;
 
 pub use ahead::{
-    Asked, EXPORT_SNAPSHOT, FirstQuestions, LookUp, QUERY_BYTES_MAX, QueryQuestions, SliceQuestions,
-    TableQuestions, ask_about_plan, ask_about_query, ask_about_query_under_locks, ask_about_relation,
-    ask_about_slice, ask_about_tables, ask_and_commit, ask_at_end, ask_first, begin_and_ask,
+    Asked, EXPORT_SNAPSHOT, EndQuestions, FirstQuestions, LookUp, QUERY_BYTES_MAX, QueryQuestions,
+    SliceQuestions, TableQuestions, ask_about_plan, ask_about_query, ask_about_query_under_locks,
+    ask_about_relation, ask_about_slice, ask_about_tables, ask_at_end, ask_first, begin_and_ask,
 };
 pub use columns::{ResolvedColumn, format_types, query_columns, table_columns, table_columns_of_many};
 pub use error::CatalogError;

@@ -12,7 +12,7 @@
 //! A statement finds its tables in the newest catalog, whatever its snapshot is, and `ALTER SCHEMA … RENAME`
 //! takes no lock on tables.
 
-use pgarrow_protocol::{CopyOut, PIPELINE_BYTES_MAX, Session};
+use pgarrow_protocol::{AskedBehind, CopyOut, PIPELINE_BYTES_MAX, Session};
 
 use crate::error::CatalogError;
 use crate::name::{RelationName, quote_literal};
@@ -210,6 +210,9 @@ pub fn opened_beside(session: &mut Session, planned: &[u32]) -> Result<Vec<Opene
 
 /// Starts a COPY, behind which the server is asked what [`opened_beside`] will ask. Call that next.
 ///
+/// `and_commit`: nothing else is asked in this transaction, so it ends with the answer, and the caller's
+/// COMMIT is done then.
+///
 /// # Errors
 ///
 /// As for [`Session::copy_out`].
@@ -217,13 +220,29 @@ pub fn copy_and_ask_beside<'s>(
     session: &'s mut Session,
     copy: &str,
     planned: &[u32],
+    and_commit: bool,
 ) -> Result<CopyOut<'s>, pgarrow_protocol::Error> {
     let planned = array_of(planned);
     match planned.len() <= PIPELINE_BYTES_MAX / 2 {
-        true => session.copy_out_and(copy, Some((&beside_sql(), &[None, Some(&planned)]))),
+        true => {
+            let (sql, parameters) = (beside_sql(), [None, Some(planned.as_str())]);
+            let question = AskedBehind { sql: &sql, parameters: &parameters, and_commit };
+            session.copy_out_and(copy, Some(question))
+        }
         // Of very many, it is asked later.
         false => session.copy_out(copy),
     }
+}
+
+/// The query of [`renamed_schemas`].
+pub(crate) fn schemas_sql(server_version_num: u32) -> String {
+    let is_changed = is_changed(server_version_num, "n");
+    format!(
+        "SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {is_changed} AND EXISTS ( \
+           SELECT FROM pg_catalog.pg_class c \
+           JOIN pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) ON r.oid OPERATOR(pg_catalog.=) c.oid \
+           WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid) ORDER BY n.nspname"
+    )
 }
 
 /// The schemas of these relations whose catalog row has changed since the snapshot was taken: by a rename,
@@ -233,13 +252,7 @@ pub fn copy_and_ask_beside<'s>(
 ///
 /// Errors of the server.
 pub fn renamed_schemas(session: &mut Session, relations: &[u32]) -> Result<Vec<String>, CatalogError> {
-    let is_changed = is_changed(session.server_version_num(), "n");
-    let sql = format!(
-        "SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {is_changed} AND EXISTS ( \
-           SELECT FROM pg_catalog.pg_class c \
-           JOIN pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid) ON r.oid OPERATOR(pg_catalog.=) c.oid \
-           WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid) ORDER BY n.nspname"
-    );
+    let sql = schemas_sql(session.server_version_num());
     let rows = session.query(&sql, &[Some(&array_of(relations))])?;
     rows.iter().map(|row| text(row, 0)).collect()
 }

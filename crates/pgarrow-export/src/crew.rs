@@ -350,9 +350,11 @@ impl<'a> Crew<'a> {
         let span = reader_span(reader_index);
         let _entered = span.enter();
         let mut reader = Reader::new(self.shared);
+        let ends_run = self.ends_with_slice(keeper);
         while let Some(task) = self.next(reader_index) {
-            let read =
-                |outlet: &mut dyn Outlet| reader.read(&mut keeper.reader, &mut Attempt::new(task), outlet);
+            let read = |outlet: &mut dyn Outlet| {
+                reader.read(&mut keeper.reader, &mut Attempt::ending(task, ends_run), outlet)
+            };
             // Whoever goes on without a table has readers besides the keeper.
             if self.slice(task, outlet, read) != SliceEnd::Read {
                 break;
@@ -367,6 +369,18 @@ impl<'a> Crew<'a> {
             }
         }
         self.finish(reader, outlet);
+    }
+
+    /// Whether the keeper reads one slice, behind which there is only the proof, with one question. A
+    /// snapshot that others may read under stays until the run is over.
+    fn ends_with_slice(&self, keeper: &Keeper) -> bool {
+        match self.shared.plans {
+            [plan] if plan.n_slices() == 1 && !self.shared.keeps_going => {
+                let is_shared = keeper.reader.facts.exported.is_some();
+                !is_shared && keeper.ends_alone() && self.shared.proof.ends_with_beside(plan)
+            }
+            _ => false,
+        }
     }
 
     fn finish(&self, mut reader: Reader<'_>, outlet: &mut dyn Outlet) {
@@ -448,14 +462,15 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Proves that a reader read what was planned. A session that was lost cannot prove it.
+    /// Proves that a reader read what was planned, and ends its transaction in the same round trip. A session
+    /// that was lost cannot prove it.
     fn prove(&self, ReaderSession { session, opened, .. }: &mut ReaderSession) {
         // A reader that connected after the last slice was taken has read nothing, and may have been
         // cancelled.
         if !opened.is_unproven || self.shared.cancel.is_requested() {
             return;
         }
-        match self.shared.proof.session(session, opened) {
+        match self.shared.proof.session_and_commit(session, opened) {
             Ok(()) => {}
             Err(error) if error.is_transient() => self.shared.proof.lose(opened, false),
             Err(error) => self.fail(error),

@@ -14,7 +14,6 @@
 //! A second session holds what LOCK refuses (materialized views, foreign tables, tables of which the role may
 //! read only some columns). Its open transaction has read no row of it before the snapshot is taken.
 
-use pgarrow_catalog::ask_and_commit;
 use pgarrow_protocol::Session;
 use pgarrow_session::{Cancel, Error, ErrorKind, Pool, Pooled, Result, begin_anew, without_read_timeout};
 
@@ -183,16 +182,10 @@ impl Keeper {
         self.reader.facts.backend_pid.into_iter().chain(of_holder).collect()
     }
 
-    /// Before the last statements: asks what the proof will ask about relations that were opened, and ends
-    /// the transaction, in one round trip. Only if nothing else will be asked.
-    pub(crate) fn ask_and_commit(&mut self, planned: &[u32]) -> Result<()> {
-        // What the holder holds must have been held as long as the snapshot.
-        if self.holder.is_none() {
-            let session = &mut self.reader.session;
-            let answers = ask_and_commit(session, planned)?;
-            session.keep_answers(answers);
-        }
-        Ok(())
+    /// Whether the keeper's own session holds everything. Otherwise, the other session ends first: what it
+    /// holds must be held as long as the snapshot.
+    pub(crate) fn ends_alone(&self) -> bool {
+        self.holder.is_none()
     }
 
     /// Ends the transaction without checks, so that planning can begin again on the same session.

@@ -17,16 +17,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgarrow_catalog::{
-    FIRST_NORMAL_OID, Member, OpenedRelation, RelationKind, ServerTraits, ask_at_end, locked, opened_beside,
-    renamed_labels, renamed_schemas, what_belongs,
+    EndQuestions, FIRST_NORMAL_OID, Member, OpenedRelation, RelationKind, ServerTraits, ask_at_end, locked,
+    opened_beside, renamed_labels, renamed_schemas, what_belongs,
 };
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{Session, TransactionStatus};
 use pgarrow_session::{Error, ErrorKind, Result};
 use pgarrow_types::message;
 use pgarrow_types::option::{SLICE_BYTES, SPLIT_ON};
 
 use crate::keeper::Keeper;
-use crate::opened::Opened;
+use crate::opened::{End, Opened};
 use crate::plan::{Plan, Reads};
 use crate::reader_session::ReaderSession;
 
@@ -181,10 +181,11 @@ impl Proof {
         }
     }
 
-    /// The planned relations, if [`after_slice`](Self::after_slice) will first ask what else is open.
-    pub(crate) fn asks_after(&self, plan: &Plan) -> Option<&[u32]> {
+    /// The planned relations, if what else is open is the next question after this slice: in
+    /// [`after_slice`](Self::after_slice), or in [`end`](Self::end) if that comes next.
+    pub(crate) fn asks_after(&self, plan: &Plan, ends_run: bool) -> Option<&[u32]> {
         match plan.reads {
-            Reads::Tables if !self.is_of_each_slice => None,
+            Reads::Tables if !self.is_of_each_slice && !ends_run => None,
             Reads::Tables | Reads::Trees | Reads::Statements => self.planned.as_deref(),
         }
     }
@@ -248,10 +249,27 @@ impl Proof {
 
     /// Before a session ends: checks that it opened nothing besides what is known.
     pub(crate) fn session(&self, session: &mut Session, opened: &mut Opened) -> Result<()> {
+        if opened.end == End::Asked && !session.has_answer_behind() {
+            return Err(over());
+        }
         let beside = self.opened_beside(session)?;
         self.refuse(beside.iter().filter(|relation| !opened.beside.contains(&relation.oid)))?;
         opened.is_unproven = false;
+        if opened.end == End::Asked {
+            opened.end = End::Done;
+        }
         Ok(())
+    }
+
+    /// The same for a session that is asked nothing else. Its transaction ends.
+    pub(crate) fn session_and_commit(&self, session: &mut Session, opened: &mut Opened) -> Result<()> {
+        if let Some(planned) = &self.planned {
+            must_be_open(session)?;
+            let questions = EndQuestions { planned, and_commit: true, ..EndQuestions::default() };
+            let answers = ask_at_end(session, &questions)?;
+            session.keep_answers(answers);
+        }
+        self.session(session, opened)
     }
 
     /// Notes that a session was lost with its locks. `has_delivered`: rows of its slice went out.
@@ -267,17 +285,28 @@ impl Proof {
             return Ok(());
         };
         let plans: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
-        if !self.must_ask_meanings(&plans) {
-            keeper.ask_and_commit(planned)?;
-        } else if !self.must_ask_schemas(&plans) {
-            let (types, of_relations) = labelled(planned, &plans);
-            let session = &mut keeper.reader.session;
-            let answers = ask_at_end(session, planned, &types, of_relations)?;
-            session.keep_answers(answers);
-        }
+        let and_commit = keeper.ends_alone();
         let ReaderSession { session, opened, .. } = &mut keeper.reader;
-        self.session(session, opened)?;
-        self.meanings(session, planned, &plans)
+        match opened.end {
+            End::Done => Ok(()),
+            End::Asked => self.session(session, opened),
+            End::Later => {
+                must_be_open(session)?;
+                let and_schemas = self.must_ask_schemas(&plans);
+                let (types, relations) = labelled(planned, &plans);
+                let types = types.as_slice();
+                let questions = EndQuestions { planned, and_schemas, types, relations, and_commit };
+                let answers = ask_at_end(session, &questions)?;
+                session.keep_answers(answers);
+                self.session(session, opened)?;
+                self.meanings(session, planned, &plans)
+            }
+        }
+    }
+
+    /// Whether the proof of a run of one slice only asks what is open, as it does right behind the slice.
+    pub(crate) fn ends_with_beside(&self, plan: &Plan) -> bool {
+        !self.is_of_each_slice && !self.must_ask_meanings(&[plan])
     }
 
     /// Whether [`meanings`](Self::meanings) queries the server.
@@ -327,6 +356,19 @@ fn labelled<'p>(planned: &'p [u32], plans: &[&Plan]) -> (Vec<u32>, &'p [u32]) {
     // Statements may turn labels into text.
     let of_relations = if has_statements(plans.iter().copied()) { planned } else { &[] };
     (types.into_iter().collect(), of_relations)
+}
+
+/// Locks end with their transaction: behind it, nothing wrong would be found.
+fn must_be_open(session: &Session) -> Result<()> {
+    match session.transaction_status() {
+        TransactionStatus::Idle => Err(over()),
+        TransactionStatus::InTransaction | TransactionStatus::Failed => Ok(()),
+    }
+}
+
+fn over() -> Error {
+    let text = "the transaction was over before its end, so it cannot be shown what its statements have read";
+    not_to_be_used(text.to_owned())
 }
 
 fn not_to_be_used(text: String) -> Error {

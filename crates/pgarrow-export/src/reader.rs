@@ -27,7 +27,7 @@ use pgarrow_types::EncodingPolicy;
 use crate::budget::{Budget, Lease};
 use crate::complete::Completions;
 use crate::memory_policy::Shares;
-use crate::opened::Opened;
+use crate::opened::{End, Opened};
 use crate::options::{ExportOptions, ReadMode};
 use crate::outlet::Outlet;
 use crate::pages_tally::PagesTally;
@@ -133,6 +133,10 @@ pub(crate) struct Attempt {
     part: Option<Part>,
     /// That statement is all of the slice: what is asked after the slice can be sent with it.
     is_whole: bool,
+    /// After it, the server is asked what is open, and nothing else.
+    ends_run: bool,
+    /// That was sent behind it.
+    end: End,
 }
 
 impl Attempt {
@@ -147,7 +151,14 @@ impl Attempt {
             stream_bytes: 0,
             part: None,
             is_whole: false,
+            ends_run: false,
+            end: End::Later,
         }
+    }
+
+    /// The same. `ends_run`: the proof is then right behind it, and the transaction ends with that.
+    pub(crate) fn ending(task: Task, ends_run: bool) -> Self {
+        Self { ends_run, ..Self::new(task) }
     }
 }
 
@@ -283,6 +294,7 @@ impl<'a> Reader<'a> {
                 self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?;
             }
         }
+        opened.end = attempt.end;
         self.shared.proof.after_slice(session, opened, attempt.task.plan_index, plan)?;
         // Only now: the last batch goes out when it is certain that it is the last.
         self.hand_out(plan, decoder, attempt, outlet)
@@ -318,9 +330,13 @@ impl<'a> Reader<'a> {
         let opened: Result<Box<dyn RowStream + '_>, pgarrow_protocol::Error> = match self.shared.read_mode {
             ReadMode::Auto | ReadMode::Copy | ReadMode::Pages => {
                 let sql = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
-                let asked = self.shared.proof.asks_after(plan).filter(|_| attempt.is_whole);
+                let ends_run = attempt.ends_run;
+                let asked = self.shared.proof.asks_after(plan, ends_run).filter(|_| attempt.is_whole);
                 let stream = match asked {
-                    Some(planned) => copy_and_ask_beside(session, &sql, planned),
+                    Some(planned) => {
+                        attempt.end = if ends_run { End::Asked } else { End::Later };
+                        copy_and_ask_beside(session, &sql, planned, ends_run)
+                    }
                     None => session.copy_out(&sql),
                 };
                 stream.map(|stream| Box::new(stream) as _)

@@ -124,7 +124,7 @@ impl Loading {
                     owner.roll_back(session, None);
                     return Err(end.explain(server_error(error, &shown)));
                 }
-                let pipe = Pipe::start(session, plan.transfer(), shown.clone())?.of(owner);
+                let pipe = Pipe::start(session, plan.transfer_of_all(), shown.clone())?.of(owner);
                 let of_lanes = Arc::clone(&plan);
                 let pipe = Senders::One(pipe);
                 let shared =

@@ -112,19 +112,8 @@ impl Names {
         self.tables.first()?.schema.as_ref().map(|(oid, _)| *oid)
     }
 
-    /// Checks that the transaction's statements reached these tables and no others of their names. Call it
-    /// before the commit. `must_hold`: OIDs of further tables that the session must have locked.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Server`] if other tables were reached, or if that cannot be excluded.
-    pub(crate) fn prove(
-        &self,
-        session: &mut Session,
-        proof: Proof,
-        shown: &str,
-        must_hold: &[u32],
-    ) -> Result<()> {
+    /// What [`prove`](Self::prove) asks: a query, and its parameters.
+    pub(crate) fn question(&self, must_hold: &[u32]) -> (String, [String; 2]) {
         let sql = format!(
             "WITH {OWN} \
              SELECT 'schema', s.oid::pg_catalog.text, s.xmin::pg_catalog.text FROM pg_catalog.pg_namespace s \
@@ -138,6 +127,23 @@ impl Names {
         );
         let oids = array(self.tables.iter().map(|table| table.oid).chain(must_hold.iter().copied()));
         let schemas = array(self.tables.iter().filter_map(|table| Some(table.schema.as_ref()?.0)));
+        (sql, [oids, schemas])
+    }
+
+    /// Checks that the transaction's statements reached these tables and no others of their names. Call it
+    /// before the commit. `must_hold`: OIDs of further tables that the session must have locked.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Server`] if other tables were reached, or if that cannot be excluded.
+    pub(crate) fn prove(
+        &self,
+        session: &mut Session,
+        proof: Proof,
+        shown: &str,
+        must_hold: &[u32],
+    ) -> Result<()> {
+        let (sql, [oids, schemas]) = self.question(must_hold);
         let rows = session.query(&sql, &[Some(&oids), Some(&schemas)]).map_err(Error::without_advice)?;
         let has = |kind: &str, oid: u32| {
             rows.iter().find(|row| row.text(0) == Some(kind) && number(row, 1) == Some(oid))

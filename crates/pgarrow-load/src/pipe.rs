@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pgarrow_encode::{HEADER, TRAILER};
-use pgarrow_protocol::Session;
+use pgarrow_protocol::{AskedBehind, Session};
 use pgarrow_session::{AttachedSession, Cancel, Error, ErrorKind, Result};
 use pgarrow_sink::Stop;
 
@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How rows reach the table.
 #[derive(Clone, Debug)]
 pub(crate) enum Transfer {
-    /// By this COPY, with this number of values per row.
-    Copy { sql: String, n_columns: usize },
+    /// By this COPY, with this number of values per row. `then`: the query that comes next in its session,
+    /// and its parameters.
+    Copy { sql: String, n_columns: usize, then: Option<(String, [String; 2])> },
     /// By INSERT.
     Insert(Inserts),
 }
@@ -39,7 +40,10 @@ impl Transfer {
     /// Sends the queue's rows until the queue ends. If it does not end with `Finish`, nothing may stay.
     pub(crate) fn load(&self, session: &mut Session, queue: &Queue) -> std::result::Result<Copied, Failed> {
         let (loaded, what) = match self {
-            Self::Copy { sql, n_columns } => (copy(session, sql, *n_columns, queue), "COPY"),
+            Self::Copy { sql, n_columns, then } => {
+                let then = then.as_ref().map(|(sql, parameters)| (sql.as_str(), parameters.each_ref()));
+                (copy(session, sql, *n_columns, then, queue), "COPY")
+            }
             Self::Insert(inserts) => (insert(session, inserts, queue), "INSERT"),
         };
         match &loaded {
@@ -280,6 +284,7 @@ fn copy(
     session: &mut Session,
     sql: &str,
     n_columns: usize,
+    then: Option<(&str, [&String; 2])>,
     queue: &Queue,
 ) -> std::result::Result<Copied, Failed> {
     let started = session.copy_in(sql);
@@ -316,7 +321,13 @@ fn copy(
     let blocked = copy.waited();
     let started = Instant::now();
     copy.write(&TRAILER)?;
-    let rows = copy.finish()?;
+    let rows = match then {
+        Some((sql, parameters)) => {
+            let parameters = parameters.map(|parameter| Some(parameter.as_str()));
+            copy.finish_and(Some(AskedBehind { sql, parameters: &parameters, and_commit: false }))?
+        }
+        None => copy.finish()?,
+    };
     let (send, wait) = (send.saturating_sub(blocked), started.elapsed());
     Ok(Copied { rows, bytes, times, send, blocked, wait })
 }
@@ -357,7 +368,8 @@ mod tests {
             .expect_message(b'X')
             .start();
         let session = Session::connect(&Config::parse(Some(&server.url())).unwrap()).unwrap();
-        let way = Transfer::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2 };
+        let way =
+            Transfer::Copy { sql: "COPY t FROM STDIN (FORMAT binary)".to_owned(), n_columns: 2, then: None };
         let pipe = Pipe::start(session, way, "public.t".to_owned()).unwrap();
         // Each call gives the same error.
         for _ in 0..2 {

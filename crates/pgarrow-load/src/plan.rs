@@ -60,9 +60,18 @@ impl LoadPlan {
 
     /// How rows reach the table, or the staging table.
     pub(crate) fn transfer(&self) -> Transfer {
+        self.transfer_then(None)
+    }
+
+    /// The same for a load of one transfer: unless rows come from a staging table, the proof comes next.
+    pub(crate) fn transfer_of_all(&self) -> Transfer {
+        self.transfer_then(self.staging.is_none().then(|| self.tables.question(&[])))
+    }
+
+    fn transfer_then(&self, then: Option<(String, [String; 2])>) -> Transfer {
         match &self.inserts {
             Some(inserts) => Transfer::Insert(inserts.clone()),
-            None => Transfer::Copy { sql: self.copy.clone(), n_columns: self.encoder.columns() },
+            None => Transfer::Copy { sql: self.copy.clone(), n_columns: self.encoder.columns(), then },
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Description {
 pub(crate) struct Behind {
     pub(crate) sql: String,
     pub(crate) parameters: Vec<Option<String>>,
+    /// A COMMIT was sent with it.
+    pub(crate) and_commit: bool,
 }
 
 /// A statement of [`Session::query`](crate::Session::query) and the server's answer to it.

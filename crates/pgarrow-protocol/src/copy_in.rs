@@ -1,7 +1,7 @@
 //! `COPY … FROM STDIN`: rows on their way out.
 //!
 //! ```text
-//!  Q ──▶ G ──▶ send: d d d … ──▶ finish: c ──▶ C "COPY n" ──▶ Z
+//!  Q ──▶ G ──▶ send: d d d … ──▶ finish: c (· P B D E S) ──▶ C "COPY n" ──▶ Z (… Z)
 //!                 │  E from the server at any time: nothing more is sent, drained to Z
 //!                 └─ fail, or dropped: f ──▶ E ──▶ Z, nothing was loaded
 //! ```
@@ -19,9 +19,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::answer::Behind;
 use crate::backend::{self, CopyFormats, TransactionStatus};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, HEADER_BYTES};
+use crate::pipeline::AskedBehind;
 use crate::session::{DRAIN_TIME, Session};
 
 const PHASE: &str = "COPY FROM STDIN";
@@ -209,9 +211,23 @@ impl CopyIn<'_> {
     /// # Errors
     ///
     /// [`ErrorKind::Server`] if the server refuses what it got.
-    pub fn finish(mut self) -> Result<u64, Error> {
+    pub fn finish(self) -> Result<u64, Error> {
+        self.finish_and(None)
+    }
+
+    /// As [`finish`](Self::finish). In the same round trip, the server answers a question once the COPY is
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`finish`](Self::finish). [`ErrorKind::Config`] for a question that cannot be sent: then
+    /// nothing is loaded.
+    pub fn finish_and(mut self, question: Option<AskedBehind<'_>>) -> Result<u64, Error> {
         self.check_open()?;
-        let result = self.finish_unchecked();
+        // Whatever is wrong with it is found while the COPY can be broken off.
+        self.session.outgoing.clear();
+        let behind = question.map(|question| self.session.question_behind(question)).transpose()?;
+        let result = self.finish_unchecked(behind);
         self.is_over = true;
         result
     }
@@ -229,10 +245,13 @@ impl CopyIn<'_> {
         self.break_off(reason)
     }
 
-    fn finish_unchecked(&mut self) -> Result<u64, Error> {
+    /// With the question in the outgoing messages, if there is one.
+    fn finish_unchecked(&mut self, behind: Option<Behind>) -> Result<u64, Error> {
         send_messages(self.session, &mut self.message.0)?;
         look(self.session)?;
-        self.session.send_bytes(&DONE, PHASE)?;
+        let end = [&DONE, self.session.outgoing.bytes()].concat();
+        self.session.behind = behind;
+        self.session.send_bytes(&end, PHASE)?;
         let message = self.session.receive_or_fail(PHASE)?;
         if message.tag != b'C' {
             return Err(self.session.unexpected(PHASE, message.tag));

@@ -16,6 +16,7 @@ mod machine;
 use self::machine::{Machine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Header};
+use crate::pipeline::AskedBehind;
 use crate::row_stream::{CopyOutStep, RowStream};
 use crate::session::Session;
 
@@ -49,8 +50,7 @@ impl Session {
     }
 
     /// As [`copy_out`](Self::copy_out). In the same round trip, the server answers a question once the COPY
-    /// is over: a statement of [`query`](Self::query) with its parameters. If `query` asks this next, it
-    /// receives that answer; otherwise nobody does.
+    /// is over.
     ///
     /// # Errors
     ///
@@ -58,16 +58,14 @@ impl Session {
     pub fn copy_out_and(
         &mut self,
         sql: &str,
-        question: Option<(&str, &[Option<&str>])>,
+        question: Option<AskedBehind<'_>>,
     ) -> Result<CopyOut<'_>, Error> {
         self.begin()?;
         self.check_encoding(PHASE)?;
         let mut machine = Machine::new(self.transaction_status());
         self.outgoing.query(sql)?;
-        if let Some((sql, parameters)) = question {
-            self.ask_behind(sql, parameters)?;
-        }
         let has_question = question.is_some();
+        self.behind = question.map(|question| self.question_behind(question)).transpose()?;
         let bytes_before = self.bytes_received();
         self.send(PHASE)?;
         let message = self.receive_or_fail(PHASE)?;

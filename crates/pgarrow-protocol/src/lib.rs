@@ -78,7 +78,7 @@ pub use copy_out::CopyOut;
 pub use error::{Error, ErrorKind};
 pub use execution::{Execution, Parameter};
 pub use interrupt::Interrupter;
-pub use pipeline::{PIPELINE_BYTES_MAX, Question, Replies, Reply, UNDO};
+pub use pipeline::{AskedBehind, PIPELINE_BYTES_MAX, Question, Replies, Reply, UNDO};
 pub use portal::{Portal, PortalRows};
 pub use row_stream::{CopyOutStep, RowStream};
 pub use rows_out::RowsOut;

@@ -1,7 +1,8 @@
 //! Statements behind a script or a COPY, in its round trip: also those with a text that is not ours.
 //!
 //! ```text
-//!  Q COPY · P B D E S                                        ──▶ H d* c C Z … Z
+//!  Q COPY · P B D E (· P B D E of COMMIT) · S                ──▶ H d* c C Z … Z
+//!  … rows of COPY · c · P B D E S                            ──▶ C Z … Z
 //!  Q script · P B D E (SAVEPOINT) · for each: P B D E │ P D(statement) · P B D E (RELEASE) · S ──▶ … Z … Z
 //! ```
 //!
@@ -13,12 +14,14 @@
 //! failed one. Then it skips all messages up to Sync. After another refusal, [`UNDO`] leads back to where
 //! the script has ended.
 
-use crate::answer::{Behind, Description, Row};
+use crate::answer::{Answer, Behind, Description, Row};
+use crate::backend::TransactionStatus;
 use crate::error::Error;
 use crate::session::Session;
 
 const PHASE: &str = "query";
 
+const COMMIT: &str = "COMMIT";
 const GUARD: &str = "SAVEPOINT pgarrow_ahead";
 const RELEASE: &str = "RELEASE SAVEPOINT pgarrow_ahead";
 
@@ -46,6 +49,19 @@ pub enum Reply {
     Rows(Vec<Row>),
     /// The answer to [`Question::Description`].
     Description(Description),
+}
+
+/// A question behind a COPY: a statement of [`Session::query`] with its parameters. If `query` asks this
+/// next, it receives that answer; otherwise nobody does.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedBehind<'a> {
+    /// The statement.
+    pub sql: &'a str,
+    /// Its parameters.
+    pub parameters: &'a [Option<&'a str>],
+    /// With the question, the server ends the transaction. If [`Session::execute`] is called for this COMMIT
+    /// once the answer is received, it is done already.
+    pub and_commit: bool,
 }
 
 /// What came of a script and of the questions behind it.
@@ -125,16 +141,25 @@ impl Session {
         Ok(Replies { script, replies, refused, is_guarded })
     }
 
-    /// Appends a question to the outgoing messages, which are a COPY.
-    pub(crate) fn ask_behind(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<(), Error> {
-        self.outgoing.parse(sql)?;
-        self.outgoing.bind(parameters)?;
-        self.outgoing.describe_portal()?;
-        self.outgoing.execute()?;
+    /// Appends a question to the outgoing messages, which end a COPY, and COMMIT. The server skips the COMMIT
+    /// if it refuses the question. What is returned belongs into `behind` when they are sent.
+    pub(crate) fn question_behind(&mut self, question: AskedBehind<'_>) -> Result<Behind, Error> {
+        let AskedBehind { sql, parameters, and_commit } = question;
+        let commit = and_commit.then_some((COMMIT, &[][..]));
+        for (sql, parameters) in [(sql, parameters)].into_iter().chain(commit) {
+            self.outgoing.parse(sql)?;
+            self.outgoing.bind(parameters)?;
+            self.outgoing.describe_portal()?;
+            self.outgoing.execute()?;
+        }
         self.outgoing.sync()?;
         let parameters = parameters.iter().map(|parameter| parameter.map(str::to_owned)).collect();
-        self.behind = Some(Behind { sql: sql.to_owned(), parameters });
-        Ok(())
+        Ok(Behind { sql: sql.to_owned(), parameters, and_commit })
+    }
+
+    /// Whether a question was sent behind a COPY, and nobody has asked for the answer.
+    pub fn has_answer_behind(&self) -> bool {
+        self.behind.is_some()
     }
 
     /// The answer to this question, if it was sent behind the COPY that is over.
@@ -143,29 +168,47 @@ impl Session {
         sql: &str,
         parameters: &[Option<&str>],
     ) -> Option<Result<Vec<Row>, Error>> {
-        self.behind.take_if(|behind| {
+        let behind = self.behind.take_if(|behind| {
             behind.sql == sql && behind.parameters.iter().map(Option::as_deref).eq(parameters.iter().copied())
         })?;
-        Some(self.receive_answer_behind())
+        let answer = self.receive_answer_behind(behind.and_commit);
+        if behind.and_commit && answer.is_ok() {
+            self.answers.push(Answer::new(COMMIT, &[], Vec::new()));
+        }
+        Some(answer)
     }
 
     /// Skips an answer that nobody has taken. It may be an error: after a COPY that has failed, the server
     /// answers no question.
     pub(crate) fn skip_answer_behind(&mut self) -> Result<(), Error> {
-        if self.is_broken() || self.behind.take().is_none() {
+        let Some(behind) = self.behind.take() else { return Ok(()) };
+        if self.is_broken() {
             return Ok(());
         }
-        match self.receive_answer_behind() {
+        match self.receive_answer_behind(behind.and_commit) {
             Err(error) if self.is_broken() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn receive_answer_behind(&mut self) -> Result<Vec<Row>, Error> {
+    fn receive_answer_behind(&mut self, and_commit: bool) -> Result<Vec<Row>, Error> {
         let n_columns = self.receive_n_columns()?;
         let rows = self.receive_rows(n_columns)?;
+        if and_commit {
+            self.receive_n_columns()?;
+            let message = self.receive_or_fail(PHASE)?;
+            if message.tag != b'C' {
+                return Err(self.unexpected(PHASE, message.tag));
+            }
+            if self.completed(&message)? != COMMIT.as_bytes() {
+                return Err(self.violation(PHASE, "the transaction was rolled back in place of its COMMIT"));
+            }
+        }
         self.takes_rows = false;
         self.expect_ready(PHASE)?;
+        if and_commit && self.transaction_status() != TransactionStatus::Idle {
+            return Err(self.violation(PHASE, "a transaction is open behind its COMMIT"));
+        }
         Ok(rows)
     }
 

@@ -1,7 +1,7 @@
 //! Asks everything about relations in the transaction that locks them, in one round trip.
 //!
 //! ```text
-//!  BEGIN; SET …; LOCK …; snapshot; name ▶ OID; columns; leaves; sizes; locked; members; beside
+//!  BEGIN; SET …; LOCK …; snapshot; name ▶ OID; columns; leaves; sizes; locked; members
 //! ```
 //!
 //! The server executes the statements in this order, each as if it had come alone: neither BEGIN nor SET nor
@@ -99,7 +99,6 @@ pub fn ask_about_tables(
     if let Some(members) = &members {
         script.push(members.locked.clone());
         script.push(own.as_ref().map_or_else(|| members.members.clone(), |own| own.member.clone()));
-        script.extend(members.beside.clone());
     }
 
     let n_asked = script.len() - 1;
@@ -121,10 +120,9 @@ pub fn ask_about_tables(
     let mut leaves = if alone.is_some() { next() } else { Vec::new() };
     let sizes = next();
     let policies = matches!(&alone, Some(Some(alone)) if alone.has_policies).then(&mut next);
-    let mut of_members =
-        members.as_ref().map(|members| (next(), next(), members.beside.as_ref().map(|_| next())));
+    let mut of_members = members.as_ref().map(|_| (next(), next()));
     // A table with children, or without columns.
-    let own_rows = [Some(&columns), Some(&leaves), of_members.as_ref().map(|(_, members, _)| members)];
+    let own_rows = [Some(&columns), Some(&leaves), of_members.as_ref().map(|(_, members)| members)];
     if own.is_some() && own_rows.into_iter().flatten().any(Vec::is_empty) {
         let mut again = vec![of_tree];
         again.extend(alone.iter().flatten().map(|alone| alone.leaves.clone()));
@@ -132,7 +130,7 @@ pub fn ask_about_tables(
         let Some(rows) = run_all(session, &again)? else { return Ok(None) };
         let mut rows = last_answers(rows, again.len())?;
         (columns, leaves) = (rows.next().unwrap_or_default(), rows.next().unwrap_or_default());
-        if let Some((_, members, _)) = &mut of_members {
+        if let Some((_, members)) = &mut of_members {
             *members = rows.next().unwrap_or_default();
         }
     }
@@ -241,22 +239,16 @@ struct Members {
     has_parts: bool,
     locked_sql: String,
     members_sql: String,
-    beside_sql: String,
     /// What is locked.
     locked: String,
     /// What belongs to it.
     members: String,
-    /// What else is open, unless a view may open anything.
-    beside: Option<String>,
 }
-
-/// The answers to these three.
-type OfMembers = (Vec<Row>, Vec<Row>, Option<Vec<Row>>);
 
 impl Members {
     fn new(relations: &[Relation], oids: &str) -> Self {
         let and_of_views = relations.iter().any(|relation| relation.kind == RelationKind::View);
-        let (locked_sql, members_sql, beside_sql) = (locked_sql(), members_sql(and_of_views), beside_sql());
+        let (locked_sql, members_sql) = (locked_sql(), members_sql(and_of_views));
         let locked = inlined(&locked_sql, &["NULL"]);
         let roots = match and_of_views {
             true => format!(
@@ -266,30 +258,34 @@ impl Members {
             false => oids.to_owned(),
         };
         let members = inlined(&members_sql, &[&roots]);
-        // To most tables, only they themselves belong. If there is more, what is open is asked again.
         let has_parts = relations.iter().any(|relation| relation.kind != RelationKind::Table);
-        let planned = match has_parts {
-            true => format!("ARRAY(SELECT m.oid::pg_catalog.oid FROM ({members}) AS m)"),
-            false => roots,
-        };
-        let beside = (!and_of_views).then(|| inlined(&beside_sql, &["NULL", &planned]));
-        Self { and_of_views, has_parts, locked_sql, members_sql, beside_sql, locked, members, beside }
+        Self { and_of_views, has_parts, locked_sql, members_sql, locked, members }
     }
 
-    fn take(&self, oids: &[u32], pid: &str, (locked, members, beside): OfMembers, answers: &mut Vec<Answer>) {
+    fn take(
+        &self,
+        oids: &[u32],
+        pid: &str,
+        (locked, members): (Vec<Row>, Vec<Row>),
+        answers: &mut Vec<Answer>,
+    ) {
         let parsed = |rows: &[Row]| -> BTreeSet<u32> {
             rows.iter().filter_map(|row| row.text(0)?.parse().ok()).collect()
         };
+        let of_locks = parsed(&locked);
         let mut roots: Vec<u32> = oids.to_vec();
         if self.and_of_views {
-            roots.extend(parsed(&locked));
+            roots.extend(&of_locks);
             roots.sort_unstable();
             roots.dedup();
-        } else if let Some(beside) = beside {
-            // What was asked: the members, or the relations in the members' order.
+        } else {
+            // To most tables, only they themselves belong. If there is more, what is open is asked again.
             let planned = if self.has_parts { parsed(&members) } else { oids.iter().copied().collect() };
-            let planned = array_of(&planned.into_iter().collect::<Vec<_>>());
-            answers.push(Answer::new(self.beside_sql.as_str(), &[None, Some(&planned)], beside));
+            // What is open is what is locked: if nothing else is, nobody needs to ask for its name.
+            if of_locks.is_subset(&planned) {
+                let planned = array_of(&planned.into_iter().collect::<Vec<_>>());
+                answers.push(Answer::new(beside_sql(), &[None, Some(&planned)], Vec::new()));
+            }
         }
         let pids = format!("{{{pid}}}");
         // Asked for once by the plan of a table with parts, and once by the proof.

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "test code, which fails by panicking")]
 
 use pgarrow_catalog::{
-    RelationName, TableQuestions, TargetQuestions, ask_about_tables, ask_about_target, leaves, resolve,
-    table_columns, target_columns, what_belongs,
+    RelationName, TableQuestions, TargetQuestions, ask_about_tables, ask_about_target, leaves, opened_beside,
+    resolve, table_columns, target_columns, what_belongs,
 };
 use pgarrow_protocol::{Config, Session};
 use pgarrow_testkit::{Capability, Database, TestServer, require};
@@ -63,12 +63,21 @@ fn tables_are_described_as_by_one_question_after_another() {
     let columns_asked = ["a".to_owned()];
     let has_a = |name: &str| !["\"it's\".\"T\"", "empty"].contains(&name);
     for name in NAMES {
-        for (only, columns, and_open) in [(false, None, true), (true, None, true), (false, Some(()), false)] {
+        // Others may be locked, too, which then are open besides.
+        let (begin, and_lock) =
+            ("BEGIN ISOLATION LEVEL REPEATABLE READ", "; LOCK TABLE domains IN ACCESS SHARE MODE");
+        let locking = format!("{begin}{and_lock}");
+        for (begin, only, columns, and_open) in [
+            (begin, false, None, true),
+            (begin, true, None, true),
+            (&locking, false, None, true),
+            (begin, false, Some(()), false),
+        ] {
             let columns = columns.filter(|()| has_a(name)).map(|()| columns_asked.as_slice());
             let name = RelationName::parse(name).unwrap();
             let relation = resolve(&mut session, &name).unwrap();
             let questions = TableQuestions {
-                begin: "BEGIN ISOLATION LEVEL REPEATABLE READ",
+                begin,
                 snapshot: "SELECT pg_catalog.pg_backend_pid()",
                 pid_index: 0,
                 and_traits: false,
@@ -87,11 +96,16 @@ fn tables_are_described_as_by_one_question_after_another() {
                 let named = columns.unwrap_or(&all);
                 let leaves = leaves(&mut session, &relation, named).unwrap();
                 let members = what_belongs(&mut session, &[relation.oid], false).unwrap();
+                let planned: Vec<u32> = members.iter().map(|member| member.oid).collect();
+                let beside = opened_beside(&mut session, &planned).unwrap();
                 session.forget_answers();
-                (described, leaves, members)
+                (described, leaves, members, beside)
             };
             let ahead = ask();
             assert_eq!(ahead, ask(), "{relation}, {only}");
+            if begin == locking {
+                assert_eq!(ahead.3.is_empty(), relation.name == "domains", "{relation}");
+            }
             session.execute("ROLLBACK").unwrap();
         }
     }

@@ -16,6 +16,7 @@ mod look_ahead;
 mod marks_trust;
 mod opaque;
 mod own_locks;
+mod pooler;
 mod read_timeout;
 mod reject;
 mod replace;

@@ -1,6 +1,6 @@
 //! COPY against a correct server, and against an incorrect one.
 
-use pgarrow_protocol::{CopyOut, CopyOutStep, Error, ErrorKind, Session};
+use pgarrow_protocol::{AskedBehind, CopyOut, CopyOutStep, Error, ErrorKind, Session, TransactionStatus};
 
 use crate::script::{Server, Step, logged_in, message, ready};
 
@@ -80,13 +80,19 @@ fn a_copy_in_any_slices() {
 
 /// A COPY in a transaction with a question behind it.
 fn copy_and_ask(answers: &[u8], n_bytes: usize, then: impl FnOnce(&mut Session, Copied)) {
-    let mut steps: Vec<Step> = b"QPBDES".iter().map(|tag| Step::Expect(*tag)).collect();
+    copy_and(b"QPBDES", answers, n_bytes, then);
+}
+
+/// The same if the client sends these messages.
+fn copy_and(sent: &[u8], answers: &[u8], n_bytes: usize, then: impl FnOnce(&mut Session, Copied)) {
+    let and_commit = sent.len() > b"QPBDES".len();
+    let mut steps: Vec<Step> = sent.iter().map(|tag| Step::Expect(*tag)).collect();
     steps.push(Step::Slices(n_bytes, answers.to_vec()));
     let done = [message(b'C', b"SELECT 1\0"), ready(b'I')].concat();
     steps.extend([Step::Expect(b'Q'), Step::Send(done)]);
     let server = Server::start(vec![logged_in(steps)]);
     let mut session = Session::connect(&server.config()).unwrap();
-    let copied = read(&mut session);
+    let copied = read(&mut session, and_commit);
     then(&mut session, copied);
     // The session goes on, whoever has taken the answer.
     session.execute("select 1").unwrap();
@@ -94,8 +100,8 @@ fn copy_and_ask(answers: &[u8], n_bytes: usize, then: impl FnOnce(&mut Session, 
     server.join();
 }
 
-fn read(session: &mut Session) -> Copied {
-    let question: (&str, &[Option<&str>]) = ("select $1", &[Some("x")]);
+fn read(session: &mut Session, and_commit: bool) -> Copied {
+    let question = AskedBehind { sql: "select $1", parameters: &[Some("x")], and_commit };
     let mut copy = session.copy_out_and("copy t to stdout (format binary)", Some(question))?;
     let (mut payload, mut n_before) = (Vec::new(), 0);
     loop {
@@ -111,13 +117,84 @@ fn read(session: &mut Session) -> Copied {
     }
 }
 
-#[test]
-fn a_question_behind_a_copy() {
-    let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+/// One row of `select $1`.
+fn row_of_x() -> Vec<u8> {
     let description = message(b'T', b"\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0");
     let row = message(b'D', b"\0\x01\0\0\0\x01x");
     let tag = message(b'C', b"SELECT 1\0");
-    let answer = [message(b'1', b""), message(b'2', b""), description, row, tag, ready(b'I')].concat();
+    [message(b'1', b""), message(b'2', b""), description, row, tag].concat()
+}
+
+#[test]
+fn a_question_and_commit_behind_a_copy() {
+    let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+    let committed = [message(b'1', b""), message(b'2', b""), message(b'n', b""), message(b'C', b"COMMIT\0")];
+    let all = [&stream[..], &row_of_x(), &committed.concat(), &ready(b'I')].concat();
+    let sent = b"QPBDEPBDES";
+    for n_bytes in [1, 2, 3, 7, 50, usize::MAX] {
+        copy_and(sent, &all, n_bytes, |session, copied| {
+            assert_eq!(copied.unwrap(), (b"onetwo".to_vec(), 2));
+            assert!(session.has_answer_behind());
+            let rows = session.query("select $1", &[Some("x")]).unwrap();
+            assert_eq!(rows[0].text(0), Some("x"));
+            assert!(!session.has_answer_behind());
+            // This is not sent: it is done.
+            session.execute("COMMIT").unwrap();
+        });
+        // Nobody asks, so nobody knows of the COMMIT: the next statement is sent.
+        copy_and(sent, &all, n_bytes, |session, copied| {
+            assert_eq!(copied.unwrap().1, 2);
+            assert!(session.has_answer_behind());
+        });
+    }
+    // The question is refused, and so nothing is committed; then the COMMIT is; then already the COPY.
+    let error = |code: &str| message(b'E', format!("SERROR\0C{code}\0Mno\0\0").as_bytes());
+    let refused = |code: &str| [error(code), ready(b'E')].concat();
+    let of_commit = [&stream[..], &row_of_x(), &refused("40001")].concat();
+    for (all, rows, code) in [
+        ([&stream[..], &refused("42501")].concat(), Some(2), "42501"),
+        (of_commit, Some(2), "40001"),
+        ([start(), refused("22012"), refused("25P02")].concat(), None, "25P02"),
+    ] {
+        for asks in [false, true] {
+            copy_and(sent, &all, 7, |session, copied| {
+                assert_eq!(copied.ok().map(|(_, rows)| rows), rows);
+                if asks {
+                    let error = session.query("select $1", &[Some("x")]).unwrap_err();
+                    assert_eq!(error.sqlstate(), Some(code));
+                    assert_eq!(session.transaction_status(), TransactionStatus::Failed);
+                }
+            });
+        }
+    }
+}
+
+/// What is no COMMIT is not taken for one.
+#[test]
+fn a_commit_behind_a_copy_that_is_none() {
+    let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+    let ended = |tag: &[u8], status: u8| {
+        let begun = [message(b'1', b""), message(b'2', b""), message(b'n', b"")].concat();
+        [&stream[..], &row_of_x(), &begun, &message(b'C', tag), &ready(status)].concat()
+    };
+    for all in [ended(b"ROLLBACK\0", b'I'), ended(b"COMMIT\0", b'T')] {
+        let mut steps: Vec<Step> = b"QPBDEPBDES".iter().map(|tag| Step::Expect(*tag)).collect();
+        steps.push(Step::Send(all));
+        let server = Server::start(vec![logged_in(steps)]);
+        let mut session = Session::connect(&server.config()).unwrap();
+        assert_eq!(read(&mut session, true).unwrap().1, 2);
+        let error = session.query("select $1", &[Some("x")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        assert_eq!(session.execute("COMMIT").unwrap_err().kind(), ErrorKind::Protocol);
+        drop(session);
+        server.join();
+    }
+}
+
+#[test]
+fn a_question_behind_a_copy() {
+    let stream = [start(), data(b"one"), data(b"two"), end("2")].concat();
+    let answer = [row_of_x(), ready(b'I')].concat();
     let all = [&stream[..], &answer].concat();
     for n_bytes in [1, 2, 3, 7, 50, usize::MAX] {
         copy_and_ask(&all, n_bytes, |session, copied| {

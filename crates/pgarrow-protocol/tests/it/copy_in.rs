@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pgarrow_protocol::{Config, CopyIn, Error, ErrorKind, Session};
+use pgarrow_protocol::{AskedBehind, Config, CopyIn, Error, ErrorKind, Session};
 
 use self::stage::{
     COPY, Play, STARTED, begin, both_ways, complete, data, done, error, in_the_clear, notice, read,
@@ -355,18 +355,75 @@ fn endings_that_are_no_success() {
     }
 }
 
+/// What comes after the COPY was one round trip more.
+#[test]
+fn a_question_behind_the_end() {
+    let description = message(b'T', b"\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0");
+    let row = message(b'D', b"\0\x01\0\0\0\x01x");
+    let begun = [message(b'1', b""), message(b'2', b""), description].concat();
+    let answered = [begun.clone(), row, complete("SELECT 1"), ready(b'I')].concat();
+    let copied = [complete("COPY 1"), ready(b'I')].concat();
+    let refused = |code: &str| [error("ERROR", code), ready(b'I')].concat();
+    let (of_copy, of_question) = (refused("23505"), refused("25P02"));
+    for (answer, copy_error, question_error) in [
+        ([copied.clone(), answered].concat(), None, None),
+        ([copied.clone(), of_question.clone()].concat(), None, Some("25P02")),
+        // It breaks off in its rows.
+        ([copied, begun, of_question.clone()].concat(), None, Some("25P02")),
+        // The server refuses the question, too, and that is no error of the next statement.
+        ([of_copy, of_question].concat(), Some("23505"), Some("25P02")),
+    ] {
+        for asks in [false, true] {
+            let mut steps = vec![Step::Expect(b'Q'), Step::Send(STARTED.to_vec())];
+            steps.push(Step::ExpectBytes([data(b"row"), message(b'c', b"")].concat()));
+            steps.extend(b"PBDES".iter().map(|tag| Step::Expect(*tag)));
+            steps.extend([Step::Send(answer.clone()), Step::Expect(b'Q'), Step::Send(done())]);
+            let server = Server::start(vec![logged_in(steps)]);
+            let mut session = Session::connect(&server.config()).unwrap();
+            let mut copy = session.copy_in(COPY).unwrap();
+            copy.write(b"row").unwrap();
+            let question = AskedBehind { sql: "select $1", parameters: &[Some("x")], and_commit: false };
+            let rows = copy.finish_and(Some(question));
+            assert_eq!(rows.as_ref().err().and_then(Error::sqlstate), copy_error);
+            assert_eq!(rows.ok(), copy_error.is_none().then_some(1));
+            if asks {
+                let rows = session.query("select $1", &[Some("x")]);
+                assert_eq!(rows.as_ref().err().and_then(Error::sqlstate), question_error);
+                assert_eq!(rows.ok().map(|rows| rows.len()), question_error.is_none().then_some(1));
+            }
+            session.execute("select 1").unwrap();
+            drop(session);
+            server.join();
+        }
+    }
+}
+
+/// A server whose COPY is broken off, and which then goes on.
+fn broken_off() -> Play {
+    Box::new(|stream, _| {
+        assert_eq!(read_past_data(stream)?, b'f');
+        say(stream, &[error("ERROR", "57014"), ready(b'I')].concat())?;
+        assert_eq!(read(stream)?.0, b'Q');
+        say(stream, &done())
+    })
+}
+
+/// The rows were sent, and the COPY was left open.
+#[test]
+fn a_question_that_cannot_be_sent_breaks_the_copy_off() {
+    both_ways(broken_off, |session| {
+        let mut copy = session.copy_in(COPY).unwrap();
+        copy.write(b"row").unwrap();
+        let question = AskedBehind { sql: "select '\0'", parameters: &[], and_commit: false };
+        assert_eq!(copy.finish_and(Some(question)).unwrap_err().kind(), ErrorKind::Config);
+        session.execute("select 1").unwrap();
+    });
+}
+
 /// W-19: whatever ends the sender, the server gets no CopyDone.
 #[test]
 fn a_panic_is_no_end_of_the_data() {
-    fn play() -> Play {
-        Box::new(|stream, _| {
-            assert_eq!(read_past_data(stream)?, b'f');
-            say(stream, &[error("ERROR", "57014"), ready(b'I')].concat())?;
-            assert_eq!(read(stream)?.0, b'Q');
-            say(stream, &done())
-        })
-    }
-    both_ways(play, |session| {
+    both_ways(broken_off, |session| {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut copy = session.copy_in(COPY).unwrap();
             copy.write(&[b'x'; 100_000]).unwrap();

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use futures_util::StreamExt;
-use pgarrow::{Error, ErrorKind, ExportOptions, ReadMode, Result, Source};
+use pgarrow::{Error, ErrorKind, ExportOptions, Extract, ReadMode, Result, Source};
 use pgarrow_server::Server;
 use pgarrow_testkit::{
     Capability, Database, Fault, Proxy, Script, Step, TestServer, require, server_options,
@@ -193,10 +193,24 @@ fn cut_after(n_bytes: usize, end: fn(Vec<u8>) -> Said) -> impl Fn(Place, u8, &[u
 
 /// Exports through a relay that changes messages.
 fn read_through(liar: &Liar, database: &Database, sql: &str) -> Result<Vec<String>> {
+    extract_through(liar, database, |source| source.query(sql))
+}
+
+/// The same for anything.
+fn extract_through(
+    liar: &Liar,
+    database: &Database,
+    what: impl FnOnce(&Source) -> Extract,
+) -> Result<Vec<String>> {
     let source = Source::connect_blocking(&liar.url_of(database.url()))?;
     // COPY is not tried out first: the changes are meant for the one COPY of the export.
     let options = ExportOptions::default().with_batch_rows(1).with_read_mode(ReadMode::Copy);
-    Ok(read(source.query(sql).options(options))?.lines())
+    Ok(read(what(&source).options(options))?.lines())
+}
+
+/// Behind its COPY are the proof and COMMIT.
+fn table_through(liar: &Liar, database: &Database) -> Result<Vec<String>> {
+    extract_through(liar, database, |source| source.table("small"))
 }
 
 #[test]
@@ -222,6 +236,31 @@ fn a_connection_that_ends_after_any_byte_of_a_copy() {
     // COMMIT, Z.
     let least = 11 + 5 + 19 + 3 * (5 + 2 + 8 + 4) + 1 + 3 + 7 + 5 + 12 + 6 + 12 + 6;
     assert!(n_bytes >= least, "success after {n_bytes} of at least {least} bytes");
+}
+
+#[test]
+fn a_connection_that_ends_after_any_byte_of_a_table() {
+    require!(Capability::PrivateServer);
+    let database = database("cut table", &format!("CREATE TABLE small AS {SMALL}"));
+    let is_whole = |n_bytes| {
+        let liar = Liar::start(cut_after(n_bytes, Said::BytesThenClose));
+        match table_through(&liar, &database) {
+            Ok(lines) => {
+                assert_eq!(lines, ["1|y", "2|∅", "3|yyy"]);
+                true
+            }
+            Err(error) => {
+                let kind = error.kind();
+                assert!(matches!(kind, ErrorKind::Connection | ErrorKind::Protocol), "{n_bytes}: {error}");
+                false
+            }
+        }
+    };
+    let n_bytes = (0..).find(|n_bytes| is_whole(*n_bytes)).unwrap();
+    // As above, and what comes of the proof, whose rows are none: 1, 2, T, SELECT 0, 1, 2, n, COMMIT, Z.
+    let least = 11 + 5 + 19 + 3 * (5 + 2 + 8 + 4) + 1 + 3 + 7 + 5 + 12 + 6;
+    let of_proof = 5 + 5 + 7 + 2 * 18 + 14 + 5 + 5 + 5 + 12 + 6;
+    assert!(n_bytes >= least + of_proof, "success after {n_bytes} bytes");
 }
 
 #[test]
@@ -380,6 +419,21 @@ fn a_commit_that_fails() {
         _ => Said::Truth,
     });
     assert_error(&error, ErrorKind::Server, Some("40001"), &["conflict"]);
+    // Behind the COPY and the proof of a table.
+    let database = database("no commit", &format!("CREATE TABLE small AS {SMALL}"));
+    let refused = || message(b'E', b"SERROR\0VERROR\0C40001\0Mconflict\0\0");
+    let liar = Liar::start(move |place, tag, body| match (tag, body) {
+        (b'C', b"COMMIT\0") if place.is_after_copy => Said::Bytes(refused()),
+        _ => Said::Truth,
+    });
+    let error = table_through(&liar, &database).unwrap_err();
+    assert_error(&error, ErrorKind::Server, Some("40001"), &["conflict"]);
+    let liar = Liar::start(move |place, tag, body| match (tag, body) {
+        (b'C', b"COMMIT\0") if place.is_after_copy => Said::Bytes(message(b'C', b"ROLLBACK\0")),
+        _ => Said::Truth,
+    });
+    let error = table_through(&liar, &database).unwrap_err();
+    assert_error(&error, ErrorKind::Protocol, None, &["rolled back in place of its COMMIT"]);
 }
 
 #[test]

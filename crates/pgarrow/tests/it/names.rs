@@ -160,6 +160,30 @@ fn a_schema_whose_tables_are_read_one_after_the_other() {
     }
 }
 
+/// The proof of a run of one slice is asked behind its rows, and its transaction ends with the answer.
+#[test]
+fn the_only_slice_of_another_table() {
+    require!(Capability::Server);
+    let parts = "CREATE SCHEMA live; CREATE SCHEMA stage; \
+        CREATE TABLE live.t (id int) PARTITION BY HASH (id); CREATE TABLE stage.t (id int) PARTITION BY HASH (id); \
+        CREATE TABLE live.p PARTITION OF live.t FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+        CREATE TABLE stage.p PARTITION OF stage.t FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+        INSERT INTO live.t VALUES (1); INSERT INTO stage.t VALUES (2)";
+    for (hint, sql) in [("swaponly", TWO), ("swapparts", parts)] {
+        // Also if the rows come of all parts by one statement.
+        for limit in [None, Some(100_000)] {
+            let database = database(hint, sql);
+            let here = source(&database);
+            let table = here.table("live.t").options(ExportOptions::default().with_readers(1));
+            let table = limit.into_iter().fold(table, Extract::limit);
+            let run = table.open().unwrap();
+            assert_eq!(run.plan().n_slices(), 1);
+            database.execute(SWAP);
+            assert_opened(run.for_each(|_| Ok(())).map(|_| Vec::new()), "something else was opened");
+        }
+    }
+}
+
 #[test]
 fn a_slice_whose_name_is_another_tables() {
     require!(Capability::Server);

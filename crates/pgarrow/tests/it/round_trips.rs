@@ -51,7 +51,7 @@ fn what_is_known_of_a_server_is_not_asked_again() {
     let (second, of_second) = counted.export(&options);
     let (third, of_third) = counted.export(&options);
     assert_eq!([first, second, third].map(|report| report.unwrap().rows), [1000; 3]);
-    assert_eq!((of_first, of_second, of_third), (4, 3, 3));
+    assert_eq!((of_first, of_second, of_third), (3, 2, 2));
     // A clone knows it, too; another role does not.
     let (_, of_clone) =
         counted.trips(|source| source.clone().table("e").open().unwrap().for_each(|_| Ok(())));
@@ -190,8 +190,8 @@ fn of_table(counted: &Counted, extract: impl FnOnce(&Source) -> Extract) -> (u64
     of_export(counted, run, before)
 }
 
-/// New: one to look up, one to lock and to plan, one for COPY; one to end. Later, what names mean is known:
-/// it is looked up again, but in the transaction.
+/// New: one to look up, one to lock and to plan, one for COPY and the end behind it. Later, what names mean
+/// is known: it is looked up again, but in the transaction. Before, the end was one more.
 #[test]
 fn an_export_takes_three_round_trips_before_its_first_row_and_two_once_the_table_is_known() {
     require!(Capability::PrivateServer);
@@ -201,7 +201,7 @@ fn an_export_takes_three_round_trips_before_its_first_row_and_two_once_the_table
          CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO p TABLE e; ANALYZE"
     );
     let database = database("export trips", &sql);
-    for (name, first, later) in [("e", (3, 4), (2, 3)), ("public.e", (3, 4), (2, 3)), ("p", (3, 4), (2, 3))] {
+    for (name, first, later) in [("e", (3, 3), (2, 2)), ("public.e", (3, 3), (2, 2)), ("p", (3, 3), (2, 2))] {
         let counted = Counted::new(&database);
         assert_eq!(of_table(&counted, |source| source.table(name)), first, "{name}");
         for _ in 0..2 {
@@ -230,12 +230,18 @@ fn a_query_takes_three_round_trips_before_its_first_batch_and_two_once_it_is_kno
     require!(Capability::PrivateServer);
     let sql = format!("{TABLE}; CREATE VIEW v AS TABLE e");
     let database = database("query trips", &sql);
-    for sql in ["SELECT id, t FROM e WHERE id < 100", "SELECT id, t FROM v -- some", "SELECT 1 AS one;"] {
+    // With tables, labels of enums are asked for in the transaction; without, it ends with the question
+    // before.
+    for (sql, of_end) in [
+        ("SELECT id, t FROM e WHERE id < 100", 2),
+        ("SELECT id, t FROM v -- some", 2),
+        ("SELECT 1 AS one;", 1),
+    ] {
         let counted = Counted::new(&database);
         let trips = || of_table(&counted, |source| source.query(sql));
-        assert_eq!(trips(), (3, 5), "{sql}");
+        assert_eq!(trips(), (3, 3 + of_end), "{sql}");
         for _ in 0..2 {
-            assert_eq!(trips(), (2, 4), "{sql}");
+            assert_eq!(trips(), (2, 2 + of_end), "{sql}");
         }
     }
 }
@@ -279,9 +285,9 @@ fn planning_pages_takes_three_round_trips_more_than_copy() {
     database.execute("CREATE EXTENSION pageinspect");
     vacuum(&database, "large");
     let (n_by_pages, planning, reading) = trips(ReadMode::Auto);
-    // The size of the heap, savepoint and release, two windows in place of one COPY. And since pageinspect
-    // takes a name: what was opened, what was renamed and COMMIT are three.
-    assert_eq!((n_by_pages, planning, reading), (1, planning_copy + 3, reading_copy + 6));
+    // The size of the heap, savepoint and release, two windows in place of one COPY; and the end, which was
+    // three (pageinspect takes a name: what was opened, what was renamed, COMMIT), and which has one.
+    assert_eq!((n_by_pages, planning, reading), (1, planning_copy + 3, reading_copy + 5));
 }
 
 /// Everything about them is asked together; then one for each COPY.

@@ -222,3 +222,23 @@ fn a_second_session_that_is_lost_ends_an_export_at_once() {
     drop(source);
     wait_until_no_sessions(&database);
 }
+
+/// A run of one slice ends its transaction with its rows, unless others read under its snapshot.
+#[test]
+fn a_shared_snapshot_is_there_until_the_run_is_over() {
+    require!(Capability::Server);
+    let database = database("shared till the end", TEN);
+    let source = source(&database);
+    let options = || ExportOptions::default().with_readers(1);
+    let mut run = source.table("e").options(options()).open().unwrap();
+    assert_eq!(run.plan().n_slices(), 1);
+    let snapshot = run.shared_snapshot().unwrap();
+    database.execute("INSERT INTO e VALUES (11)");
+    let mut of_others = 0;
+    let report = run.for_each(|_| {
+        let other = source.tables(["e"]).under(snapshot.clone()).options(options()).open()?;
+        of_others += other.for_each_with_plan(|_, _| Ok(()))?.rows;
+        Ok(())
+    });
+    assert_eq!((report.unwrap().rows, of_others), (10, 10));
+}
