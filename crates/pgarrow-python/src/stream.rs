@@ -288,12 +288,15 @@ impl Stream {
     ) -> PyResult<Bound<'py, PyAny>> {
         let shared = Arc::clone(self.own.get()?);
         let counts_interrupts = shared.counts_interrupts || watch_interrupts(py)?;
+        let n_interrupts = counts_interrupts.then(n_interrupts);
+        // Behind the count: what is counted by now, and has had no handler, would never be seen. A foreign
+        // library may have worked since Python last looked, and goes on without looking.
+        py.check_signals()?;
         let taken = shared.take(false).map_err(|refused| refused.raise(py))?;
         let Some(stream) = taken else {
             return Err(state("the stream was read to its end; read again for another"));
         };
         shared.leave(Seat::Given);
-        let n_interrupts = counts_interrupts.then(n_interrupts);
         let exported =
             Exported { own: Own::new(stream), schema: Arc::clone(&self.schema), shared, n_interrupts };
         // A schema that is asked for is only a wish, and arrow's casts turn values that do not fit into NULL.
