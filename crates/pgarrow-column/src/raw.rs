@@ -11,7 +11,7 @@ use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use crate::error::{RowError, ValueError};
 use crate::spare::{Spare, capacity_bytes, make_room};
 
-/// Most bytes that are zeroed beyond those of a chunk.
+/// Bytes that are zeroed beyond those of a chunk: so many, or a quarter of those before.
 const ZEROED_BYTES: usize = 32 << 10;
 
 /// Values of variable width under construction: their bytes, cut at offsets.
@@ -90,7 +90,7 @@ impl Values {
     pub(crate) fn grow_to(&mut self, length: usize, length_max: usize) {
         let additional = length.saturating_sub(self.bytes.len());
         make_room(&mut self.bytes, additional);
-        let zeroed = length.saturating_add(ZEROED_BYTES);
+        let zeroed = length.saturating_add(ZEROED_BYTES.max(length / 4));
         let zeroed = self.bytes.capacity().min(zeroed).min(length_max).max(length);
         if zeroed > self.bytes.len() {
             self.bytes.resize(zeroed, 0);
