@@ -135,8 +135,6 @@ pub(crate) struct Attempt {
     is_whole: bool,
     /// After it, the server is asked what is open, and nothing else.
     ends_run: bool,
-    /// That was sent behind it.
-    end: End,
 }
 
 impl Attempt {
@@ -152,7 +150,6 @@ impl Attempt {
             part: None,
             is_whole: false,
             ends_run: false,
-            end: End::Later,
         }
     }
 
@@ -294,7 +291,9 @@ impl<'a> Reader<'a> {
                 self.read_stream(session, plan, &plan.select(slice), decoder, attempt, outlet)?;
             }
         }
-        opened.end = attempt.end;
+        // Of very many relations, it is not asked behind the rows.
+        let is_asked = attempt.ends_run && session.has_answer_behind();
+        opened.end = if is_asked { End::Asked } else { End::Later };
         self.shared.proof.after_slice(session, opened, attempt.task.plan_index, plan)?;
         // Only now: the last batch goes out when it is certain that it is the last.
         self.hand_out(plan, decoder, attempt, outlet)
@@ -333,10 +332,7 @@ impl<'a> Reader<'a> {
                 let ends_run = attempt.ends_run;
                 let asked = self.shared.proof.asks_after(plan, ends_run).filter(|_| attempt.is_whole);
                 let stream = match asked {
-                    Some(planned) => {
-                        attempt.end = if ends_run { End::Asked } else { End::Later };
-                        copy_and_ask_beside(session, &sql, planned, ends_run)
-                    }
+                    Some(planned) => copy_and_ask_beside(session, &sql, planned, ends_run),
                     None => session.copy_out(&sql),
                 };
                 stream.map(|stream| Box::new(stream) as _)
