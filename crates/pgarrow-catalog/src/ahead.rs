@@ -240,9 +240,9 @@ pub struct EndQuestions<'a> {
     pub planned: &'a [u32],
     /// Asks what [`renamed_schemas`](crate::renamed_schemas) will ask about the same.
     pub and_schemas: bool,
-    /// For [`renamed_labels`](crate::renamed_labels),
+    /// For [`renamed_labels`](crate::renamed_labels), which may ask once more about types of users.
     pub types: &'a [u32],
-    /// like these. If there are any of users, it may ask once more.
+    /// For the same, which may also ask once more about these.
     pub relations: &'a [u32],
     /// Ends the transaction, unless more may be asked in it: then that is left to the caller.
     pub and_commit: bool,

@@ -133,8 +133,8 @@ except KeyboardInterrupt:
     program = Script(dsn, script)
     eventually(lambda: count() > 0)
     program.interrupt()
-    # Whoever imports modules to find out what it was given, as DuckDB does, drops exceptions that come there.
-    code, out, err = program.end(presses=3 if way in READERS else 1)
+    # DuckDB imports modules to find out what it was given, and drops exceptions that come there.
+    code, out, err = program.end(presses=3 if way == "duckdb" else 1)
     # Such readers are told by the signal itself, a second time: a consumer may see both.
     if way in READERS or way == "load of a stream":
         out = out.removesuffix("again\n")

@@ -162,19 +162,18 @@ fn batches_are_built_in_buffers_that_came_back() {
 #[test]
 fn a_small_batch_gets_its_room_at_once() {
     let plan = [column("id", PgType::Int8, false), column("name", PgType::Text, false)];
-    let allocated = |n: usize| {
+    let allocated = |n: usize, limits: BatchLimits| {
         let tuple = |writer: CopyWriter, _| writer.tuple([Some(&[0_u8; 8][..]), Some(b"some name")]);
         let frames = (0..n).fold(CopyWriter::new(), tuple).frames(Packing::PerTuple);
-        let mut decoder = decoder_of(&plan, BatchLimits::default());
+        let mut decoder = decoder_of(&plan, limits);
         decoder.decode(&frames).unwrap();
         decoder.allocated_bytes()
     };
-    assert_eq!(allocated(300), allocated(1000));
+    let usual = BatchLimits::default();
+    assert_eq!(allocated(300, usual), allocated(1000, usual));
     // With little room in the batch, it is not more than that.
-    let mut decoder = decoder_of(&plan, BatchLimits { bytes: 8 << 10, ..BatchLimits::default() });
-    let tuple = |writer: CopyWriter, _| writer.tuple([Some(&[0_u8; 8][..]), Some(b"some name")]);
-    decoder.decode(&(0..300).fold(CopyWriter::new(), tuple).frames(Packing::PerTuple)).unwrap();
-    assert!(decoder.allocated_bytes() < 64 << 10, "{}", decoder.allocated_bytes());
+    let little = allocated(300, BatchLimits { bytes: 8 << 10, ..usual });
+    assert!(little < 64 << 10, "{little}");
 }
 
 #[test]
